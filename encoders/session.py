@@ -1,0 +1,102 @@
+"""A session to a vector: what the visitor has in mind, in the space of the item vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+
+KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"view": 1.0, "click": 1.0, "search": 1.0, "cart_add": 2.0, "purchase": 3.0}
+)
+"""How much an event says about what the visitor wants; a kind that is not here says nothing."""
+
+
+class SessionEncoder(Protocol):
+    """Steps a session's state at each event. Pure: equal arguments, equal results; no argument is changed.
+
+    A state is one flat float32 array whatever the encoder is, so that it can be stored with the session.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Length of an item vector and of the session's vector."""
+
+    def start(self) -> Vector:
+        """The state of a session without events."""
+
+    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int) -> Vector:
+        """The state after one more event.
+
+        Args:
+            item_vector: (dimension,), length 1, of the item seen or the words searched for; zeros: not known.
+            kind: as in the event.
+            gap_ms: time since the event that was stepped before this one; 0 for the first.
+        """
+
+    def vector(self, state: Vector) -> Vector:
+        """(dimension,), length 1; zeros where no event said anything."""
+
+
+class PooledSessionEncoder:
+    """Recency- and kind-weighted mean: the sum decays with each event and with time, the event adds its item.
+
+        state' = state * decay * 2^(-min(gap, longest_gap) / half_life) + weight(kind) * item_vector
+
+    A kind without weight and an unknown item leave the state as it is.
+
+    >>> encoder = PooledSessionEncoder(2)
+    >>> one, two = np.eye(2, dtype=np.float32)
+    >>> state = encoder.step(encoder.start(), one, "view", 0)
+    >>> encoder.vector(encoder.step(state, two, "view", 1000)).round(2).tolist()
+    [0.51, 0.86]
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        *,
+        decay: float = 0.6,
+        half_life_ms: int = 1_800_000,
+        longest_gap_ms: int = 3_600_000,
+        weights: Mapping[str, float] = KIND_WEIGHTS,
+    ) -> None:
+        """
+        Args:
+            decay: what an event leaves of those before it; 0 < decay <= 1.
+            half_life_ms: time in which what went before is worth half.
+            longest_gap_ms: a longer gap counts as this one, so that a shop whose sessions never end (a review
+                a month) keeps its history.
+            weights: by kind of event.
+        """
+        if dimension < 1:
+            raise ValueError(f"dimension {dimension}: expected at least 1")
+        if not 0 < decay <= 1:
+            raise ValueError(f"decay {decay}: expected above 0, at most 1")
+        if half_life_ms <= 0 or longest_gap_ms < 0:
+            raise ValueError(f"half_life_ms {half_life_ms}, longest_gap_ms {longest_gap_ms}: expected > 0 and >= 0")
+        self.dimension = dimension
+        self._decay = decay
+        self._half_life_ms = half_life_ms
+        self._longest_gap_ms = longest_gap_ms
+        self._weights = dict(weights)
+
+    def start(self) -> Vector:
+        return np.zeros(self.dimension, dtype=np.float32)
+
+    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int) -> Vector:
+        weight = self._weights.get(kind, 0.0)
+        if weight == 0 or not item_vector.any():
+            return state
+        gap = min(max(gap_ms, 0), self._longest_gap_ms)  # a late event has a negative gap
+        keep = self._decay * 2.0 ** (-gap / self._half_life_ms)
+        return state * np.float32(keep) + item_vector * np.float32(weight)  # (dimension,)
+
+    def vector(self, state: Vector) -> Vector:
+        length = np.linalg.norm(state)
+        return state / length if length > 1e-12 else np.zeros_like(state)

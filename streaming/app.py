@@ -1,0 +1,378 @@
+"""The worker: a Faust app in which agents only read, and one batcher does the work.
+
+    beforehand worker
+    faust -A streaming.app worker
+
+Both start the same. Importing this module builds nothing; the app is made on first use, from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from encoders.cache import CachedTextEncoder
+from encoders.session import PooledSessionEncoder
+from encoders.text import load_text_encoder
+from streaming import codec, connections, topics
+from streaming.batcher import Batcher
+from streaming.broadcast import Broadcast
+from streaming.codec import DecodeError
+from streaming.control import Orders
+from streaming.engine import Engine
+from streaming.exits import Exit, die
+from streaming.intake import Intake, Source
+from streaming.items import Shop
+from streaming.outputs import Outputs
+from streaming.pages import Answer, Pages, text
+from streaming.privacy import Pseudonyms
+from streaming.reading import HeldConsumer
+from streaming.records import Receipt, Tick
+from streaming.settings import Settings
+from streaming.store import StateStore
+from streaming.telemetry import Metrics
+from streaming.watchdog import Progress, Watchdog
+from streaming.writing import FencedProducer, FencedTable, LocalState, Transport
+
+logger = logging.getLogger(__name__)
+
+STOP_GRACE_S = 15
+"""A clean stop that takes longer is cut short: nothing is lost by it."""
+
+TICK_S = 1.0
+
+
+class WorkerProcess(faust.Worker):
+    """Faust's process, with its own web server off and a stop that always ends."""
+
+    def __init__(self, app: WorkerApp, *args: Any, **kwargs: Any) -> None:
+        app.conf.web_enabled = False  # the command line turns it on: it binds all addresses and serves the states
+        super().__init__(app, *args, **kwargs)
+
+    def on_setup_root_logger(self, root: logging.Logger, level: int) -> None:
+        super().on_setup_root_logger(root, level)
+        for client in ("aiokafka", "faust.transport", "kafka"):  # at DEBUG they cost a sixth of the busy time
+            logging.getLogger(client).setLevel(max(level, logging.WARNING))
+
+    def install_signal_handlers(self) -> None:
+        super().install_signal_handlers()
+        self.loop.add_signal_handler(signal.SIGTERM, self._terminate)
+
+    def _terminate(self) -> None:
+        """Stop cleanly, but before the first assignment just end: nothing is in flight, and a stop at that point can
+        leave the group with a leader that never assigns."""
+        if not self.app.was_ready:
+            die(Exit.STOPPED, "SIGTERM before ready")
+        timer = threading.Timer(STOP_GRACE_S, die, (Exit.STOPPED, "a clean stop took too long"))
+        timer.daemon = True
+        timer.start()
+        self._on_sigterm()
+
+
+class WorkerApp(faust.App):
+    """The Faust app and what it is made of. Built by `create_app`."""
+
+    consumer: HeldConsumer
+    producer: FencedProducer
+
+    def assemble(self, settings: Settings) -> None:
+        """Make the parts and join them. Loads the model: some seconds."""
+        self.settings = settings
+        self.was_ready = False
+        self.metrics = Metrics()
+        self.pseudonyms = Pseudonyms.from_settings(settings)
+        self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.texts = _text_encoder(settings)
+        self.shop = Shop.open(settings.worker.model, self.texts)
+        self.engine = Engine(settings, self.shop, PooledSessionEncoder(self.shop.dimension), self.pseudonyms)
+        self.outputs = Outputs(settings.topics.prefix)
+        self.intake = Intake(self.pseudonyms, settings.topics.prefix)
+        self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]
+        self.state_topic = topics.changelog(settings.topics)
+        self.table = FencedTable(
+            self, name="sessions", key_type=bytes, value_type=bytes, partitions=settings.topics.partitions
+        )
+        self.tables.add(self.table)
+        self.local = LocalState(self.table)
+        self.store = StateStore(self.local, settings.worker.state_cache)
+        self.batcher = Batcher(
+            settings,
+            self.engine,
+            self.intake,
+            self.store,
+            self.metrics,
+            self.model_thread,
+            reader=lambda: self.consumer,
+            writer=lambda: self.producer,
+            generation=lambda: self.consumer_generation_id,
+            persisted=self.local.delivered,
+            state_topic=self.state_topic,
+        )
+        self.orders = Orders(
+            settings.worker.id,
+            self.batcher,
+            self.pseudonyms,
+            in_model_thread=self.in_model_thread,
+            switch_model=self.switch_model,
+            send=self.send_receipt,
+        )
+        self.broadcast = Broadcast(
+            settings,
+            self.metrics,
+            client=connections.aiokafka(settings),
+            shop=lambda: self.shop,
+            in_model_thread=self.in_model_thread,
+            control=self.orders.carry_out,
+            refused=self.refuse_broadcast,
+        )
+        self.latest = Progress(0, 0, 0, 0, 0, rebalancing=True, taken_at=time.monotonic())
+        self.watchdog = Watchdog(lambda: self.latest, settings.worker.watchdog_s)
+        for name in self.source_names:
+            channel = self.topic(name, key_type=bytes, value_type=bytes, partitions=settings.topics.partitions)
+            self.agent(channel, concurrency=1, name=f"read-{name}")(self.read)
+
+    async def read(self, stream: Any) -> None:
+        """An agent: past the gate, into the queue, nothing else. The batcher acknowledges."""
+        async for event in stream.noack().events():
+            if self.consumer.admit(event.message):
+                await self.batcher.put(event)
+
+    # --------------------------------------------------------------------------------------------------- life cycle
+    async def on_start(self) -> None:
+        await super().on_start()
+        self.consumer.source_topics = frozenset(self.source_names)
+        self.consumer.state_topic = self.state_topic
+        self.producer.fenced = self.settings.broker.fence
+        self.producer.state_topic = self.state_topic
+        self.producer.buffer.max_messages = 5000
+        folder = self.settings.worker.data_dir
+        self.pages = Pages(
+            self.settings.worker.port,
+            folder,
+            {
+                "/live": lambda: text(self.not_alive()),
+                "/ready": lambda: text(self.not_ready()),
+                "/metrics": self.metrics_page,
+                "/states": self.states_page,
+            },
+        )
+        self.pages.start()
+        # Plain tasks, not Faust's: they must outlive the agents while a stop waits for the last batch.
+        self._watched(self.batcher.run(), Exit.BATCHER)
+        self._watched(self._after_backlog(), Exit.BATCHER)
+        self._watched(self._beats(), Exit.BATCHER)
+        self._watched(self.broadcast.run(), Exit.BROADCAST)
+        self.watchdog.start()
+
+    def _watched(self, work: Any, code: Exit) -> None:
+        """Run in the background; its end is the end of the process."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(
+            lambda done: None if done.cancelled() or self.should_stop else die(code, done.exception())
+        )
+        self._background = [*getattr(self, "_background", []), task]
+
+    def on_rebalance_end(self) -> None:
+        """Recovery, seek and the clearing of the queues are over: let the events flow, if the shop is known."""
+        super().on_rebalance_end()
+        self.was_ready = True
+        self.metrics.rebalances.inc()
+        owned = self.consumer.owned_partitions()
+        self.metrics.partitions.set(len(owned))
+        self.batcher.reassigned(owned)
+        self._watched_once(self.orders.reassigned())
+        if self.broadcast.caught_up.is_set():
+            self.consumer.release()
+
+    def _watched_once(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(
+            lambda done: die(Exit.BATCHER, done.exception()) if not done.cancelled() and done.exception() else None
+        )
+        self._reassigning = task
+
+    async def _after_backlog(self) -> None:
+        await self.broadcast.caught_up.wait()
+        gc.collect()
+        gc.freeze()  # what was loaded stays: the collector need not look at it again
+        if self.was_ready and not self.rebalancing:
+            self.consumer.release()
+        await asyncio.Event().wait()
+
+    async def _beats(self) -> None:
+        """Once a second: a heartbeat for /live, gauges, and a tick on each partition where the clock is the wall's."""
+        while not self.should_stop:
+            self.latest = self.progress()
+            unread = self.consumer.unread()
+            for name in self.source_names:
+                behind = sum(count for (topic, _), count in unread.items() if topic == name)
+                self.metrics.lag.labels(name).set(behind)
+            self.metrics.lost_to_retention.set(self.consumer.lost_to_retention)
+            if self.settings.worker.clock == "wall" and self.not_ready() is None and not self.should_stop:
+                value = codec.encode(Tick(time=time.time_ns() // 1_000_000))
+                await self._send(
+                    [self.outputs.tick(number, value) for number in sorted(self.consumer.owned_partitions())]
+                )
+            await asyncio.sleep(TICK_S)
+
+    async def _send(self, records: list[Any]) -> None:
+        try:
+            await asyncio.wait_for(self.producer.deliver(records), self.settings.worker.deadline_s)
+        except Exception as exc:
+            die(Exit.DELIVERY, exc)
+
+    # ------------------------------------------------------------------------------------------- what others ask for
+    async def in_model_thread(self, work: Any, *args: Any) -> Any:
+        """Run where the engine runs: one thing at a time, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.model_thread, partial(work, *args))
+
+    def switch_model(self, folder: Path) -> None:
+        """Serve another model folder from now on. The old one stays in place if the new one cannot be read.
+
+        Raises:
+            BeforehandError: it cannot be read.
+        """
+        shop = self.shop.with_model(folder)
+        encoder = PooledSessionEncoder(shop.dimension)
+        self.engine.serve(shop, encoder)
+        self.shop = shop
+
+    async def send_receipt(self, receipt: Receipt) -> None:
+        """Tell what a control record did."""
+        await self._send([self.outputs.receipt(receipt)])
+
+    async def refuse_broadcast(self, record: Any, problem: DecodeError) -> None:
+        """A catalogue, knowledge, control or learned record that cannot be read: one worker sets it aside for all."""
+        logger.warning("%s/%d/%d refused: %s", record.topic, record.partition, record.offset, problem)
+        self.metrics.dead_letters.labels(problem.reason).inc()
+        if 0 in self.consumer.owned_partitions():
+            source = Source(0, record.partition, record.offset, record.timestamp)
+            letter = self.intake.dead(source, record.key, record.value, problem.reason, str(problem))
+            letter.headers[:] = [(k, record.topic.encode() if k == "topic" else v) for k, v in letter.headers]
+            await self._send([self.outputs.dead(letter, 0)])
+
+    def progress(self) -> Progress:
+        """For the watchdog."""
+        committed = {
+            name: [self.consumer.committed(name, number) or 0 for number in self.consumer.owned_partitions()]
+            for name in self.source_names
+        }
+        return Progress(
+            decided=self.batcher.decided,
+            unread=sum(self.consumer.unread().values()),
+            waiting=self.batcher.waiting(),
+            committed=sum(sum(offsets) for offsets in committed.values()),
+            uncommitted=self.consumer.uncommitted(),
+            rebalancing=self.rebalancing or not self.was_ready,
+            taken_at=time.monotonic(),
+        )
+
+    # --------------------------------------------------------------------------------------------------------- pages
+    def not_alive(self) -> str | None:
+        """Why the process should be ended from outside, or none."""
+        silent = time.monotonic() - self.latest.taken_at
+        limit = self.settings.worker.deadline_s
+        return f"the event loop has not answered for {silent:.0f} s" if silent > limit else self.watchdog.reason
+
+    def not_ready(self) -> str | None:
+        """Why events are not being decided, or none."""
+        if not self.broadcast.caught_up.is_set():
+            return "reading the catalogue"
+        if not self.was_ready or self.rebalancing:
+            return "rebalancing"
+        if not self.consumer.flowing():
+            return "partitions held back"
+        return self.not_alive()
+
+    def metrics_page(self) -> Answer:
+        """Prometheus' text."""
+        return 200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.page()
+
+    def states_page(self) -> Answer:
+        """Everything this worker holds; on loopback, under pseudonyms."""
+        owned = sorted(self.consumer.owned_partitions())
+        states = {session: state.hex() for number in owned for session, state in self.store.encoded(number)}
+        return 200, "application/json", json.dumps({"partitions": owned, "states": states}).encode()
+
+
+def _text_encoder(settings: Settings) -> CachedTextEncoder:
+    encoder = settings.encoder
+    inner = load_text_encoder(encoder.model, device=encoder.device, batch=encoder.batch, threads=encoder.threads)
+    return CachedTextEncoder(inner, encoder.cache_dir or settings.worker.data_dir / "vectors")
+
+
+def create_app(settings: Settings) -> WorkerApp:
+    """The worker's Faust app, ready to be run.
+
+    Raises:
+        InputError: there is no secret, the model folder cannot be read, or a setting is wrong.
+    """
+    broker, worker = settings.broker, settings.worker
+    app = WorkerApp(
+        topics.group(settings.topics),
+        broker=[f"kafka://{server}" for server in settings.brokers],
+        broker_credentials=connections.faust_credentials(settings),
+        datadir=str(worker.data_dir),
+        store="rocksdb://",
+        key_serializer="raw",
+        value_serializer="raw",
+        processing_guarantee="at_least_once",
+        topic_partitions=settings.topics.partitions,
+        topic_replication_factor=settings.topics.replication,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_commit_interval=1.0,
+        broker_session_timeout=broker.session_timeout_s,
+        broker_heartbeat_interval=broker.heartbeat_s,
+        broker_rebalance_timeout=broker.rebalance_timeout_s,
+        broker_request_timeout=broker.request_timeout_s,
+        broker_max_poll_records=500,
+        broker_max_poll_interval=300,
+        consumer_max_fetch_size=512 * 1024,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=worker.id if broker.fence else None,
+        consumer_metadata_max_age_ms=10_000,
+        producer_metadata_max_age_ms=10_000,
+        stream_buffer_maxsize=8192,
+        stream_wait_empty=True,
+        stream_recovery_delay=0,
+        producer_acks=-1,
+        producer_linger=0,
+        producer_max_batch_size=128 * 1024,
+        producer_max_request_size=topics.MAX_RECORD_BYTES + 64 * 1024,
+        producer_request_timeout=10,
+        Worker=WorkerProcess,
+        web_enabled=False,
+        web_bind="127.0.0.1",
+        canonical_url=f"http://{worker.id}.invalid:6066",
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+    )
+    app.transport = Transport(app.conf.broker_consumer, app)
+    app.producer_transport = Transport(app.conf.broker_producer, app)
+    app.assemble(settings)
+    return app
+
+
+@cache
+def _app() -> WorkerApp:
+    return create_app(Settings.from_environment())
+
+
+def __getattr__(name: str) -> WorkerApp:
+    """`streaming.app.app`, made when Faust's command line asks for it."""
+    if name == "app":
+        return _app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

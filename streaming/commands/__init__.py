@@ -1,0 +1,1 @@
+"""The commands of `beforehand`, one module each; `streaming.cli` puts them together."""

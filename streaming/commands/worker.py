@@ -1,0 +1,40 @@
+"""`beforehand worker`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streaming.settings import Settings
+
+
+def worker(
+    brokers: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port,host:port.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A model folder made by `beforehand build`.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The worker's own folder, kept over restarts.")] = None,
+    id: Annotated[str | None, typer.Option(help="The worker's name: unique, the same after a restart.")] = None,
+    port: Annotated[int | None, typer.Option(help="Health and metrics pages on loopback; 0: a free port.")] = None,
+    no_pseudonyms: Annotated[bool, typer.Option(help="Let the site's ids through as they are.")] = False,
+) -> None:
+    """Start a worker: events in, predictions out, until it is stopped.
+
+    All other settings come from the environment: BEFOREHAND_SECRET, BEFOREHAND_TOPICS__PARTITIONS and so on. The
+    process ends itself when in doubt; let a supervisor start it again.
+    """
+    given = {
+        "BEFOREHAND_BROKERS": brokers,
+        "BEFOREHAND_WORKER__MODEL": model,
+        "BEFOREHAND_WORKER__DATA_DIR": data_dir,
+        "BEFOREHAND_WORKER__ID": id,
+        "BEFOREHAND_WORKER__PORT": port,
+        "BEFOREHAND_NO_PSEUDONYMS": no_pseudonyms or None,
+    }
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
+    Settings.from_environment()  # a wrong setting is told here, in one line
+    faust = ["-m", "faust", "-A", "streaming.app", "-L", "uvloop", "worker", "--without-web", "-l", "info"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *faust])

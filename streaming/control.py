@@ -1,0 +1,91 @@
+"""Operators' orders, carried out by every worker, each with a receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from streaming.batcher import Batcher, Forget
+from streaming.errors import BeforehandError, InputError
+from streaming.privacy import Pseudonyms
+from streaming.records import Control, Receipt
+
+logger = logging.getLogger(__name__)
+
+
+class Orders:
+    """Carries out `forget`, `set_rule` and `switch_model`."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        batcher: Batcher,
+        pseudonyms: Pseudonyms,
+        *,
+        in_model_thread: Callable[..., Awaitable[Any]],
+        switch_model: Callable[[Path], None],
+        send: Callable[[Receipt], Awaitable[None]],
+    ) -> None:
+        self._worker_id = worker_id
+        self._batcher = batcher
+        self._pseudonyms = pseudonyms
+        self._in_model_thread = in_model_thread
+        self._switch_model = switch_model
+        self._send = send
+        self._assigned = asyncio.Event()
+        self._sessions: dict[str, int] = {}
+        self._users: dict[str, int] = {}
+
+    async def carry_out(self, order: Control, sent: int) -> None:
+        """Do what the order says, or refuse it with the reason; a receipt either way. Doing it twice does no harm.
+
+        Args:
+            sent: when the order was sent, in ms since the epoch.
+        """
+        try:
+            why, done = await self._do(order, sent), True
+        except BeforehandError as exc:
+            why, done = str(exc), False
+        logger.info("control %s, %s: %s", order.control_id, "done" if done else "refused", why)
+        now = time.time_ns() // 1_000_000
+        await self._send(Receipt(control_id=order.control_id, done=done, worker=self._worker_id, time=now, why=why))
+
+    async def _do(self, order: Control, sent: int) -> str:
+        if order.action == "forget":
+            return await self._forget(order, sent)
+        if order.action == "set_rule":
+            if order.rule is None or order.value is None:
+                raise InputError("set_rule needs `rule` and `value`; send the order again with both")
+            await self._in_model_thread(self._batcher.engine.set_rule, order.rule, order.value)
+            return f"{order.rule} = {order.value:g}"
+        if order.model is None:
+            raise InputError("switch_model needs `model`, a model folder; send the order again with it")
+        await self._in_model_thread(self._switch_model, Path(order.model))
+        return f"serving {order.model}"
+
+    async def _forget(self, order: Control, sent: int) -> str:
+        if (order.session_id is None) == (order.user_id is None):
+            raise InputError("forget needs `session_id` or `user_id`, one of them; send the order again so")
+        if order.session_id is not None:
+            sessions, users = {self._pseudonyms(order.session_id): sent}, {}
+        else:
+            sessions, users = {}, {self._pseudonyms(str(order.user_id)): sent}
+        self._sessions |= sessions
+        self._users |= users
+        await self._assigned.wait()
+        return f"{await self._forgotten(sessions, users)} sessions forgotten here"
+
+    async def reassigned(self) -> None:
+        """Partitions came from elsewhere: their last owner may have gone before it could forget."""
+        self._assigned.set()
+        if self._sessions or self._users:
+            await self._forgotten(self._sessions, self._users)
+
+    async def _forgotten(self, sessions: dict[str, int], users: dict[str, int]) -> int:
+        forget = Forget(sessions, users, asyncio.get_running_loop().create_future())
+        await self._batcher.put(forget)
+        return await forget.done

@@ -1,0 +1,190 @@
+"""What the engine answers: exactly one decision for each event and each due time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from msgspec.structs import replace
+
+from streaming import said
+from streaming.intake import Event
+from streaming.items import Shop
+from streaming.moments import Due, Moment
+from streaming.privacy import Pseudonyms
+from streaming.ranking import Candidate, Ranking, select
+from streaming.reasons import explain
+from streaming.records import IndexVersion, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
+from streaming.rules import held_back
+from streaming.said import Said
+from streaming.sessions import closing, user_of, utc_offset_of
+from streaming.settings import RuleSettings, Settings
+from streaming.topics import SOURCES
+from streaming.triggers import Fired, fired
+
+__all__ = ["Decision", "Due", "Grounds", "decide", "prediction_id"]
+
+Stage = Literal["met", "ranked", "fired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one event or due time. Exactly one of `prediction`, `suppressed` and `silent` is set."""
+
+    event: Event | Due
+    prediction: Prediction | None = None
+    suppressed: Suppressed | None = None
+    silent: str | None = None
+    """Why nothing was said: a short code, for counting."""
+    closed: SessionClosed | None = None
+    """The session that ended here: it fell due, or its next event came too late."""
+    taught: Transition | None = None
+    """What the event taught about what follows what."""
+    stage: Stage = "met"
+    """How far it came: its session's state; a ranking; a trigger."""
+
+
+def prediction_id(event: Event | Due, trigger: Trigger, due: int) -> str:
+    """128 bits as 32 hex characters: the same for the same cause whenever and wherever it is decided.
+
+    BLAKE2b of the parts, joined by zero bytes, which no id holds: what the site called the event, else its place on
+    Kafka, else session and due time; and the trigger.
+    """
+    if isinstance(event, Due):
+        parts = ["due", event.session, str(due)]
+    elif event.event_id is not None:
+        parts = ["event", event.event_id]
+    else:
+        source = event.source
+        parts = ["offset", SOURCES[source.topic].name, str(source.partition), str(source.offset)]
+    return hashlib.blake2b("\0".join([*parts, trigger]).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What decisions rest on, besides the moment and its ranking."""
+
+    settings: Settings
+    rules: RuleSettings
+    """As they are now: an operator may have changed them."""
+    shop: Shop
+    pseudonyms: Pseudonyms
+    repeat: bool
+    """Whether an item of the history may be offered again."""
+    now: int | None
+    """Wall time for `made_at`; None: the event's time."""
+
+
+def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds) -> tuple[Decision, Said]:
+    """One decision, and what was said by then.
+
+    A purchase of what the live prediction offered withdraws it, if nothing is sent that replaces it; no rule holds that
+    back. A session has at most one live prediction.
+
+    Args:
+        ranking: None where no trigger could fire.
+        told: what was said before the moment.
+    """
+    event, closed = moment.event, None
+    if moment.ended is not None:
+        closed, told = closing(event.session, replace(moment.ended, said=told)), said.NOTHING
+    if isinstance(event, Due):
+        told = replace(told, idle=moment.state.said.idle)
+    if moment.silent is not None:
+        return Decision(event, silent=moment.silent, closed=closed), told
+    item_id = event.item_id if isinstance(event, Event) else None
+    bought = item_id is not None and moment.kind == "purchase" and said.offered(told, item_id, moment.time)
+    withdrawn = told.last.hex() if bought and not told.held else None
+    told = said.after_taking_up(told, moment.kind, item_id, moment.time)
+    stage: Stage = "met"
+    outcome: Prediction | Suppressed | str = "impression" if moment.kind == "impression" else "no_trigger"
+    if ranking is not None:
+        outcome, told = _speak(moment, ranking, told, withdrawn, grounds)
+        stage = "ranked" if isinstance(outcome, str) else "fired"
+    if withdrawn is not None and not isinstance(outcome, Prediction):
+        outcome = _record(moment, "next_item", ranking, [], grounds, cancels=[withdrawn])
+        told = said.after_withdrawing(told)
+    decision = Decision(
+        event,
+        prediction=outcome if isinstance(outcome, Prediction) else None,
+        suppressed=outcome if isinstance(outcome, Suppressed) else None,
+        silent=outcome if isinstance(outcome, str) else None,
+        closed=closed,
+        taught=moment.taught,
+        stage=stage,
+    )
+    return decision, told
+
+
+def _speak(
+    moment: Moment, ranking: Ranking, told: Said, withdrawn: str | None, grounds: Grounds
+) -> tuple[Prediction | Suppressed | str, Said]:
+    """What a ranking leads to: something sent, something held back, or why neither."""
+    settings, rules, time = grounds.settings, grounds.rules, moment.time
+    state = replace(moment.state, said=told)
+    selection = select(
+        ranking,
+        state,
+        grounds.shop,
+        time=time,
+        count=settings.triggers.offers,
+        cooldown_ms=rules.item_cooldown_ms,
+        repeat=grounds.repeat,
+    )
+    choice = fired(moment.kind, moment.first, state, selection, settings.triggers)
+    if not isinstance(choice, Fired):
+        return choice, told
+    live = [told.last.hex()] if said.live(told, time) and not told.held else []
+    prediction = _record(
+        moment,
+        choice.trigger,
+        ranking,
+        selection.offers or selection.gone,
+        grounds,
+        supersedes=[] if withdrawn else live,
+        cancels=[withdrawn] if withdrawn else [],
+    )
+    day = said.day_of(time, utc_offset_of(state, settings.worker.utc_offset_min))
+    held = held_back(choice, state, selection, time, day, prediction.arm, rules)
+    if held is None or held.rule == "holdout":  # the throttle moves in both arms
+        head = said.tag(selection.head.item_id) if selection.head is not None else b""
+        told = said.after_sending(told, prediction, head, day, rules.item_cooldown_ms, held=held is not None)
+    if held is None:
+        return prediction, told
+    return Suppressed(prediction=prediction, rule=held.rule, detail=held.detail), told
+
+
+def _record(
+    moment: Moment,
+    trigger: Trigger,
+    ranking: Ranking | None,
+    offers: Sequence[Candidate],
+    grounds: Grounds,
+    *,
+    supersedes: Sequence[str] = (),
+    cancels: Sequence[str] = (),
+) -> Prediction:
+    """The prediction, with a reason for each offer. Without offers it is a withdrawal."""
+    shop, user = grounds.shop, user_of(moment.state)
+    percent = grounds.pseudonyms.percent(user or moment.event.session)
+    return Prediction(
+        prediction_id=prediction_id(moment.event, trigger, moment.time),
+        session_id=moment.event.session,
+        user_id=user,
+        trigger=trigger,
+        items=[
+            Offer(item_id=offer.item_id, score=offer.score, reasons=why)
+            for offer, why in zip(offers, explain(offers, moment.state.history, shop), strict=True)
+        ],
+        model=shop.model,
+        index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),
+        level=ranking.level if ranking is not None else "full",
+        arm="holdout" if percent < grounds.rules.holdout_percent else "treatment",
+        event_time=moment.time,
+        made_at=moment.time if grounds.now is None else grounds.now,
+        expires_at=moment.time + grounds.settings.triggers.horizon_ms,
+        supersedes=list(supersedes),
+        cancels=list(cancels),
+    )

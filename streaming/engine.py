@@ -1,0 +1,188 @@
+"""The engine: the whole way of an event, from the session's state to a decision. Read `Engine.step` top to bottom."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec.structs import replace
+from pydantic import ValidationError
+
+from encoders.session import SessionEncoder, Vector
+from index.exact import Hits
+from streaming import said
+from streaming.decisions import Decision, Grounds, decide
+from streaming.errors import InputError
+from streaming.intake import Event
+from streaming.items import Shop
+from streaming.moments import Due, Moment, meet
+from streaming.privacy import Pseudonyms
+from streaming.ranking import RankingSettings, rank
+from streaming.sessions import SessionState, Step
+from streaming.settings import RuleSettings, Settings
+from streaming.triggers import needs_ranking
+
+VECTORS_KEPT = 20_000
+"""Sessions whose encoder state is kept between events; a session beyond that is folded anew, with the same result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A session encoder's state after a history, so that one more event is one more step."""
+
+    history: tuple[Step, ...]
+    version: int
+    """Of the shop's vectors."""
+    state: Vector
+    last_time: int | None
+    """Of the last step that had a vector."""
+
+
+class Engine:
+    """Decides what each event means. Pure but for the shop: equal events, states and shop give equal decisions.
+
+    A batch equals its events one by one. Not for more than one thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shop: Shop,
+        encoder: SessionEncoder,
+        pseudonyms: Pseudonyms,
+        ranking: RankingSettings | None = None,
+    ) -> None:
+        """
+        Args:
+            encoder: of the shop's dimension.
+            pseudonyms: cuts the arms.
+            ranking: in place of the weights that the shop's model brings.
+        """
+        self.settings = settings
+        self.rules = settings.rules
+        self._given = ranking
+        self._pseudonyms = pseudonyms
+        self.serve(shop, encoder)
+
+    def serve(self, shop: Shop, encoder: SessionEncoder) -> None:
+        """Answer from this shop and this session encoder from now on.
+
+        Raises:
+            InputError: the two are of different dimensions; then nothing was changed.
+        """
+        if encoder.dimension != shop.dimension:
+            raise InputError(
+                f"the session encoder has {encoder.dimension} dimensions, expected {shop.dimension} as the items' "
+                "vectors; use the encoder that was built with the model folder"
+            )
+        self.shop, self._encoder = shop, encoder
+        self.ranking = self._given or RankingSettings.of(shop)
+        self._folded: OrderedDict[str, Folded] = OrderedDict()
+
+    def set_rule(self, name: str, value: float) -> None:
+        """Change one setting of the rules from the next step on.
+
+        Raises:
+            InputError: there is no such rule, or it does not take this value; then nothing was changed.
+        """
+        if name not in RuleSettings.model_fields:
+            raise InputError(f"rule {name!r} does not exist, expected one of {', '.join(RuleSettings.model_fields)}")
+        try:
+            self.rules = RuleSettings.model_validate(self.rules.model_dump() | {name: value})
+        except ValidationError as exc:
+            raise InputError(f"rule {name} = {value!r}: {exc.errors()[0]['msg']}; send another value") from exc
+
+    # ------------------------------------------------------------------------------------------------ the whole way
+    def step(
+        self, events: Sequence[Event | Due], states: Mapping[str, SessionState], now: int | None = None
+    ) -> tuple[dict[str, SessionState], list[Decision]]:
+        """One micro-batch, in order.
+
+        Args:
+            states: of the events' sessions; one that is missing has no state yet.
+            now: wall time for `made_at` in ms since the epoch; None: the event's own time.
+
+        Returns:
+            The states that changed, and one decision for each event, aligned.
+        """
+        moments = self._meet(events, states)  # clean events -> each with its session's new state
+        self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
+        vectors = [self._vector(moment) for moment in moments]  # -> the session's vector (d,); None: not needed
+        hits = self._search(vectors)  # -> nearest items, in one search
+        grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking.repeat, now)
+        changed: dict[str, SessionState] = {}
+        decisions: list[Decision] = []
+        for moment, vector, near in zip(moments, vectors, hits, strict=True):
+            session = moment.event.session
+            before = changed.get(session) or states.get(session)
+            told = before.said if before is not None else said.NOTHING
+            ranking = None
+            if vector is not None:  # -> candidates, scored
+                ranking = rank(moment.state, vector, near, self.shop, self.ranking)
+            decision, told = decide(moment, ranking, told, grounds)  # -> what is allowed, with reasons, or why not
+            decisions.append(decision)
+            if moment.silent not in ("applied", "not_due"):
+                changed[session] = replace(moment.state, said=told)  # the state, and what was said
+        return changed, decisions
+
+    # ------------------------------------------------------------------------------------------------------ its steps
+    def _meet(self, events: Sequence[Event | Due], states: Mapping[str, SessionState]) -> list[Moment]:
+        """Each event with the state after it; events of one session see each other in order."""
+        current: dict[str, SessionState] = {}
+        moments = []
+        for event in events:
+            moment = meet(event, current.get(event.session) or states.get(event.session), self.settings)
+            current[event.session] = moment.state
+            moments.append(moment)
+        return moments
+
+    def _texts(self, moments: Sequence[Moment]) -> list[str]:
+        """The words that the moments' vectors are made of: queries, and titles of unknown items."""
+        texts: list[str] = []
+        for moment in moments:
+            texts += filter(None, map(self.shop.text_of, moment.state.history))
+            if isinstance(moment.event, Event) and (title := self.shop.told(moment.event)) is not None:
+                texts.append(title)
+        return texts
+
+    def _vector(self, moment: Moment) -> Vector | None:
+        """The session's vector after the event: always that of its history folded from the start."""
+        if moment.silent is not None:
+            return None
+        event = moment.event
+        if isinstance(event, Event):
+            self.shop.met(event)
+        if not needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers):
+            return None
+        folded = self._fold(moment.state.history, self._folded.get(event.session))
+        self._folded[event.session] = folded
+        self._folded.move_to_end(event.session)
+        if len(self._folded) > VECTORS_KEPT:
+            self._folded.popitem(last=False)
+        return self._encoder.vector(folded.state)
+
+    def _fold(self, history: tuple[Step, ...], known: Folded | None) -> Folded:
+        """The encoder stepped over a history; from a known state on where that is a beginning of it."""
+        state, last_time, done = self._encoder.start(), None, 0
+        if known is not None and known.version == self.shop.version:
+            beginning = len(known.history)
+            if history[:beginning] == known.history:
+                state, last_time, done = known.state, known.last_time, beginning
+        for step in history[done:]:
+            vector = self.shop.vector_of(step)
+            if vector is not None:
+                gap = step.time - last_time if last_time is not None else 0
+                state, last_time = self._encoder.step(state, vector, step.kind, gap), step.time
+        return Folded(history, self.shop.version, state, last_time)
+
+    def _search(self, vectors: Sequence[Vector | None]) -> list[Hits]:
+        """The nearest items of each vector, none where there is nothing to search with."""
+        hits: list[Hits] = [[] for _ in vectors]
+        asking = {place: vector for place, vector in enumerate(vectors) if vector is not None and vector.any()}
+        if asking:
+            queries = np.stack(list(asking.values()))  # (q, d)
+            for place, found in zip(asking, self.shop.index.search(queries, self.ranking.nearest), strict=True):
+                hits[place] = found
+        return hits

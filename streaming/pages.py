@@ -1,0 +1,78 @@
+"""A worker's own pages, on loopback: alive, ready, metrics, and the states it holds.
+
+    /live     200 while the process works; 503 with the reason when the event loop stands still
+    /ready    200 while it owns partitions, is caught up and reads; 503 with the reason
+    /metrics  Prometheus' text format
+    /states   {"partitions": [...], "states": {session's pseudonym: hex of the encoded state}}
+
+They are served by threads of their own, so that they answer when the event loop does not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+logger = logging.getLogger(__name__)
+
+FILE = "pages.json"
+"""Written into the data folder: {"port": ..., "pid": ...}."""
+
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+def text(problem: str | None) -> Answer:
+    """200 without a problem, else 503 and the problem."""
+    return (
+        (200, "text/plain; charset=utf-8", b"ok\n") if problem is None else (503, "text/plain", f"{problem}\n".encode())
+    )
+
+
+class Pages:
+    """The server. `start` binds it and tells the port; the process's end stops it."""
+
+    def __init__(self, port: int, folder: Path, pages: dict[str, Callable[[], Answer]]) -> None:
+        self._pages = pages
+        self._folder = folder
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+
+    def start(self) -> None:
+        """Serve from now on, and say where in `pages.json`."""
+        Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fresh = self._folder / f"{FILE}.new"
+        fresh.write_text(json.dumps({"port": self.port, "pid": os.getpid()}) + "\n")
+        fresh.replace(self._folder / FILE)
+        logger.info("pages on http://127.0.0.1:%d/", self.port)
+
+    def stop(self) -> None:
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        pages = self._pages
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page = pages.get(self.path.partition("?")[0])
+                known = " ".join(sorted(pages))
+                status, kind, body = page() if page else (404, "text/plain", f"there are: {known}\n".encode())
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                logger.debug(format, *args)
+
+        return Handler

@@ -1,0 +1,189 @@
+"""From a session to a ranked list: candidates of three sources, one score, and what may be offered of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from index.exact import Hits, Vectors, inner
+from streaming import said
+from streaming.errors import InputError
+from streaming.items import Shop, sellable
+from streaming.records import Level
+from streaming.sessions import SessionState, Step, in_cart, was_bought
+
+
+@dataclass(frozen=True, slots=True)
+class RankingSettings:
+    """Where candidates come from and what each part weighs.
+
+    score = 1 - exp(-(together * t + near * n + prior * p)), t, n, p from 0 to 1 (t: relative to the best neighbour):
+    monotone, from 0 to 1, and no probability until it is calibrated. Counts and four fifths of text are what measured
+    best without training; a model folder may bring weights of its own.
+    """
+
+    together: float = 1.0
+    """Weight of co-occurrence with the history."""
+    near: float = 0.8
+    """Weight of the cosine of item and session, where it is positive."""
+    prior: float = 0.05
+    """Weight of popularity: enough to order what nothing else orders."""
+    decay: float = 0.6
+    """What a step of the history weighs against the one after it, for co-occurrence."""
+    nearest: int = 100
+    neighbours: int = 100
+    popular: int = 50
+    """Candidates of each source."""
+    repeat: bool = False
+    """Whether an item of the history may be offered again."""
+
+    @classmethod
+    def of(cls, shop: Shop) -> RankingSettings:
+        """The defaults, with the weights on top that the shop's model brings.
+
+        Raises:
+            InputError: the model brings a weight that is none.
+        """
+        try:
+            return cls(**shop.weights)  # type: ignore[arg-type]
+        except TypeError as exc:
+            raise InputError(
+                f"model {shop.model}: ranking weights {shop.weights}, expected names of RankingSettings; build it anew"
+            ) from exc
+
+
+class Candidate(NamedTuple):
+    """An item with its score and the parts it is made of, each already weighed."""
+
+    item_id: str
+    score: float
+    near: float = 0.0
+    together: float = 0.0
+    prior: float = 0.0
+    evidence: str | None = None
+    """The item of the history that `together` owes most to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Everything that could be said now, best first, ties by item id; nothing is filtered yet."""
+
+    candidates: list[Candidate]
+    level: Level
+    """`full` where the session's vector had its say, `graph` where counts alone had, else `popular`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What may be offered of a ranking."""
+
+    offers: list[Candidate]
+    """At most as many as asked for."""
+    gone: list[Candidate]
+    """Where there are no offers: those that would be, had they not been bought or gone out of stock."""
+    head: Candidate | None
+    """The best of those not gone, within the cool-down or not; where all are gone, the best of them."""
+    live: float
+    """Score, now, of the best offer that is still live; 0: none is."""
+
+    @property
+    def gain(self) -> float:
+        """How much the best offer scores above the best that the visitor still has."""
+        best = self.offers or self.gone
+        return best[0].score - self.live if best else 0.0
+
+
+def rank(state: SessionState, vector: Vectors, hits: Hits, shop: Shop, settings: RankingSettings) -> Ranking:
+    """Joins the candidates of index, counts and popularity, and scores them.
+
+    Args:
+        vector: (dimension,), the session's; zeros: nothing is known of what it saw.
+        hits: the items nearest to it, with their cosine.
+    """
+    popular = shop.popular()
+    neighbours = shop.counts.neighbours(decayed(state.history, settings.decay), settings.neighbours)
+    # Shares of pairs are small numbers: beside a cosine they count only on the scale of the best of them.
+    best = max((score for _, score, _ in neighbours), default=0.0)
+    together = {item_id: (score / best, evidence) for item_id, score, evidence in neighbours if best > 0}
+    near = dict(hits)
+    ids = dict.fromkeys((*near, *together, *islice(popular, settings.popular)))
+    if vector.any():
+        near |= _cosines([item_id for item_id in ids if item_id not in near], vector, shop)
+    candidates = []
+    for item_id in ids:
+        count, evidence = together.get(item_id, (0.0, None))
+        n = settings.near * min(1.0, max(0.0, near.get(item_id, 0.0)))
+        t = settings.together * count
+        p = settings.prior * popular.get(item_id, 0.0)
+        candidates.append(Candidate(item_id, round(-math.expm1(-(n + t + p)), 6), n, t, p, evidence))
+    candidates.sort(key=lambda candidate: (-candidate.score, candidate.item_id))
+    level: Level = "full" if near else "graph" if together else "popular"
+    return Ranking(candidates, level)
+
+
+def decayed(history: Sequence[Step], decay: float) -> list[tuple[str, float]]:
+    """The items of a history with their weights, newest last: 1 for the newest, `decay` for each step back."""
+    items = [step.subject for step in history if step.item_id is not None]
+    return [(item_id, decay ** (len(items) - 1 - place)) for place, item_id in enumerate(items)]
+
+
+def select(
+    ranking: Ranking,
+    state: SessionState,
+    shop: Shop,
+    *,
+    time: int,
+    count: int,
+    cooldown_ms: int,
+    repeat: bool,
+) -> Selection:
+    """Walks down a ranking until there are `count` offers.
+
+    Never offered: an item that the catalogue does not have, that is unavailable or out of stock, that was bought in
+    this session, that stands in its cart, that was sent within the cool-down, or, unless `repeat`, that is in the
+    history.
+    """
+    told = state.said
+    known = set() if repeat else {step.subject for step in state.history}
+    is_live = said.live(told, time)
+    offers: list[Candidate] = []
+    gone: list[Candidate] = []
+    head: Candidate | None = None
+    live = 0.0
+    for candidate in ranking.candidates:
+        item_id = candidate.item_id
+        item = shop.items.get(item_id)
+        if item is None:
+            continue
+        if was_bought(state, item_id):
+            gone.append(candidate)
+            continue
+        if item_id in known or in_cart(state, item_id):
+            continue
+        if not sellable(item):
+            gone.append(candidate)
+            continue
+        head = head or candidate
+        if is_live and not live and said.offered(told, item_id, time):
+            live = candidate.score
+        if len(offers) < count and not said.barred(told, item_id, time, cooldown_ms):
+            offers.append(candidate)
+        if len(offers) == count and (live or not is_live):
+            break
+    if offers or head is not None:
+        return Selection(offers, [], head, live)
+    return Selection([], gone[:count], gone[0] if gone else None, live)
+
+
+def _cosines(item_ids: Sequence[str], vector: Vectors, shop: Shop) -> dict[str, float]:
+    """Cosines with items that the index did not bring up; none of those it does not have."""
+    found = [(item_id, row) for item_id in item_ids if (row := shop.index.vector(item_id)) is not None]
+    if not found:
+        return {}
+    cosines = inner(np.stack([row for _, row in found]), vector)
+    return {item_id: float(cosine) for (item_id, _), cosine in zip(found, cosines, strict=True)}

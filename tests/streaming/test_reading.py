@@ -1,0 +1,314 @@
+"""Each override of Faust's consumer, held against the behaviour that it replaces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from intervaltree import IntervalTree
+
+from streaming import reading
+from streaming.exits import Exit
+from streaming.reading import ActivePartitions, FetchThread, HeldConsumer
+
+CLICKS, BROWSES, STATE = "clicks", "browses", "app-sessions-changelog"
+
+
+class Ended(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(autouse=True)
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[Exit]:
+    """Codes with which the process would have ended."""
+    codes: list[Exit] = []
+
+    def die(code: Exit, why: object) -> None:
+        codes.append(code)
+        raise Ended(why)
+
+    monkeypatch.setattr(reading, "die", die)
+    return codes
+
+
+class FakeThread:
+    """The consumer thread: offsets that are committed, the first ones there are, and what was sought."""
+
+    def __init__(self, committed: dict[TP, int | None], first: dict[TP, int]) -> None:
+        self.committed, self.first, self.sought = committed, first, {}
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        return self.committed
+
+    async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+        return {tp: self.first.get(tp, 0) for tp in tps}
+
+    async def seek_wait(self, offsets: dict[TP, int]) -> None:
+        self.sought |= offsets
+
+
+def consumer(owned: set[int] = frozenset(), assigned: set[TP] = frozenset(), flow: bool = True) -> Any:
+    """A consumer without a broker: only what the overrides touch."""
+    made = HeldConsumer.__new__(HeldConsumer)
+    made.source_topics, made.state_topic = frozenset({CLICKS, BROWSES}), STATE
+    made._active_partitions, made._paused_partitions = set(), set()
+    made._committed_offset, made._read_offset = defaultdict(lambda: None), defaultdict(lambda: None)
+    made._gap, made._acked, made._acked_index = defaultdict(IntervalTree), defaultdict(list), defaultdict(set)
+    made._unacked_messages = set()
+    made.flow_active = flow
+    made.app = SimpleNamespace(assignor=SimpleNamespace(assigned_actives=lambda: {TP(STATE, p) for p in owned}))
+    made.assignment = lambda: set(assigned)
+    return made
+
+
+@pytest.fixture
+def resumed(monkeypatch: pytest.MonkeyPatch) -> list[set[TP]]:
+    """What was resumed for real."""
+    seen: list[set[TP]] = []
+    monkeypatch.setattr(driver.Consumer, "resume_partitions", lambda self, tps: seen.append(set(tps)))
+    return seen
+
+
+# ---------------------------------------------------------------------------------------- reading right
+def fetched(active: Any) -> dict[TP, list[str]]:
+    """What aiokafka's own fetcher hands out while the partitions `active` are to be read."""
+    fetcher = Fetcher.__new__(Fetcher)
+    fetcher._subscriptions = SimpleNamespace(reassignment_in_progress=False, is_assigned=lambda tp: True)
+    result = FetchResult.__new__(FetchResult)
+    result.getall = lambda limit: ["a record"]
+    result.has_more = lambda: True
+    fetcher._records = {TP(CLICKS, 0): result}
+    return asyncio.run(fetcher.fetched_records(active, timeout=0))
+
+
+def test_no_active_partition_means_none_and_not_all() -> None:
+    assert fetched(set()) == {TP(CLICKS, 0): ["a record"]}  # stock: returned, and dropped by Faust
+    assert fetched(ActivePartitions(set())) == {}
+    assert fetched(ActivePartitions({TP(CLICKS, 0)})) == {TP(CLICKS, 0): ["a record"]}
+
+
+def test_fetches_with_the_empty_set_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stock(self: Any, consumer: Any, active: Any, timeout: Any = None, max_records: Any = None) -> Any:
+        return active
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", stock)
+    active = asyncio.run(FetchThread.__new__(FetchThread)._fetch_records(None, set()))
+    assert isinstance(active, ActivePartitions)
+
+
+def test_a_fetch_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(_fetch_max_wait_ms=1500)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda self, transport: made)
+    assert FetchThread.__new__(FetchThread)._create_worker_consumer(None)._fetch_max_wait_ms == reading.FETCH_WAIT_MS
+
+
+# ---------------------------------------------------------------------------------------- holding back
+def test_source_partitions_wait_for_the_release(resumed: list[set[TP]]) -> None:
+    everything = {TP(CLICKS, 0), TP(BROWSES, 0), TP(STATE, 0)}
+    held = consumer(owned={0}, assigned=everything)
+    held._revoking = False
+    held.resume_partitions(everything)  # as on_recovery_completed does, before the seek and the clearing of the queues
+    assert resumed == [{TP(STATE, 0)}]
+    assert not held.flowing()
+    held.release()
+    assert resumed[-1] == {TP(CLICKS, 0), TP(BROWSES, 0)}
+    assert held.flowing()
+
+
+def test_a_revoke_takes_back_what_was_to_be_released(resumed: list[set[TP]], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Any, *args: Any) -> None:
+        pass
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", nothing)
+    held = consumer(owned={0}, assigned={TP(CLICKS, 0), TP(BROWSES, 0)})
+    held._revoking = False
+    held.resume_partitions({TP(CLICKS, 0), TP(BROWSES, 0)})
+    asyncio.run(held.on_partitions_revoked(set()))
+    held.release()
+    assert resumed == [set()]
+
+
+def test_a_new_assignment_holds_again(resumed: list[set[TP]], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Any, *args: Any) -> None:
+        pass
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_assigned", nothing)
+    held = consumer(owned={0}, assigned={TP(CLICKS, 0), TP(BROWSES, 0)})
+    held._revoking = held._holding = False
+    asyncio.run(held.on_partitions_assigned(set()))
+    held.resume_partitions({TP(CLICKS, 0)})
+    assert resumed == [set()]
+
+
+def test_only_partitions_with_all_topics_and_their_state_flow(resumed: list[set[TP]]) -> None:
+    assigned = {TP(CLICKS, 0), TP(BROWSES, 0), TP(CLICKS, 1), TP(BROWSES, 1), TP(CLICKS, 2)}
+    held = consumer(owned={0, 2}, assigned=assigned)
+    held._revoking = False
+    held.resume_partitions(assigned)
+    held.release()
+    assert resumed[-1] == {
+        TP(CLICKS, 0),
+        TP(BROWSES, 0),
+    }  # 1: the state is elsewhere; 2: browses is elsewhere
+
+
+# ---------------------------------------------------------------------------------------- gate
+class Message(SimpleNamespace):
+    """Faust's messages can be put into sets."""
+
+    __hash__ = object.__hash__
+
+
+def message(offset: int) -> Any:
+    return Message(tp=TP(CLICKS, 0), offset=offset)
+
+
+def test_the_gate_lets_each_offset_through_once_and_in_order() -> None:
+    gate = consumer()
+    gate._expected = {TP(CLICKS, 0): 100}
+    assert [gate.admit(message(offset)) for offset in (100, 101, 100)] == [True, True, False]
+
+
+def test_a_copy_is_forgotten_and_not_acknowledged() -> None:
+    gate, copy = consumer(), message(7)
+    gate._expected, gate._unacked_messages = {TP(CLICKS, 0): 8}, {copy}
+    assert not gate.admit(copy)
+    assert gate._unacked_messages == set()
+    assert gate._acked == {}
+
+
+def test_a_hole_ends_the_process(ends: list[Exit]) -> None:
+    gate = consumer()
+    gate._expected = {TP(CLICKS, 0): 100}
+    with pytest.raises(Ended, match="expected offset 100, got 103"):
+        gate.admit(message(103))
+    assert ends == [Exit.HOLE]
+
+
+def test_a_message_of_no_assignment_is_forgotten() -> None:
+    assert not consumer().admit(message(5))
+
+
+# ---------------------------------------------------------------------------------------- seek
+def test_seeks_to_the_beginning_where_nothing_is_committed() -> None:
+    fresh, zero, known = TP(CLICKS, 0), TP(CLICKS, 1), TP(CLICKS, 2)
+    held = consumer(assigned={fresh, zero, known})
+    held._thread = FakeThread({fresh: None, zero: 0, known: 40}, {fresh: 5})
+    asyncio.run(held.perform_seek())
+    assert held._thread.sought == {fresh: 5, zero: 0}
+    assert held._expected == {fresh: 5, zero: 0, known: 40}
+
+
+def test_goes_on_behind_what_retention_deleted() -> None:
+    tp = TP(CLICKS, 0)
+    held = consumer(assigned={tp})
+    held._thread = FakeThread({tp: 100}, {tp: 150})
+    asyncio.run(held.perform_seek())
+    assert held._thread.sought == {tp: 150}
+    assert held._expected == {tp: 150}
+    assert held.lost_to_retention == 50
+    held._acked[tp] = [150, 151]
+    assert held._new_offset(tp) == 152  # commits go on: Faust would wait for 100 to 149
+
+
+def test_ignores_a_late_seek() -> None:
+    tp = TP(CLICKS, 0)
+    held = consumer(assigned={tp}, flow=False)
+    held._thread = FakeThread({tp: 100}, {})
+    held._read_offset[tp] = 150
+    asyncio.run(held.perform_seek())
+    assert held._read_offset[tp] == 150
+
+
+def test_a_gap_is_never_acknowledged() -> None:
+    tp = TP(CLICKS, 0)
+
+    def committed_after(add_gap: Any) -> int | None:
+        held = consumer()
+        held._committed_offset[tp] = 100
+        held._acked[tp], held._acked_index[tp] = [100, 101, 102], {100, 101, 102}
+        asyncio.run(add_gap(held, tp, 101, 151))  # what stock finds after a late seek: 103..151 are in flight
+        offset: int | None = held._new_offset(tp)
+        return offset
+
+    assert committed_after(HeldConsumer._add_gap) == 103
+    assert committed_after(Consumer._add_gap) != 103
+
+
+def test_counts_what_is_unread_and_what_is_uncommitted() -> None:
+    held = consumer()
+    held._expected = {TP(CLICKS, 0): 10, TP(CLICKS, 1): 5}
+    held.highwater = lambda tp: {TP(CLICKS, 0): 14, TP(CLICKS, 1): None}[tp]
+    held._acked[TP(CLICKS, 0)] = [8, 9]
+    held._acked[TP(STATE, 0)] = [1]
+    assert held.unread() == {(CLICKS, 0): 4}
+    assert held.uncommitted() == 2
+
+
+# ---------------------------------------------------------------------------------------- drain
+class Drained:
+    """A consumer whose drain loop runs over given messages, once."""
+
+    def __init__(self, messages: list[Any], room: bool) -> None:
+        self.delivered: list[int] = []
+        self.waited: list[int] = []
+        held = self.consumer = consumer()
+        stopped = asyncio.Event()
+        held._stopped = held._shutdown = stopped
+        queue = SimpleNamespace(full=lambda: not room)
+
+        async def callback(message: Any) -> None:
+            self.delivered.append(message.offset)
+
+        async def getmany(timeout: float) -> Any:
+            for message in messages:
+                yield message.tp, message
+            stopped.set()
+
+        async def wait_first(coroutine: Any, other: Any) -> None:
+            other.close()
+            await coroutine
+            self.waited.append(self.delivered[-1])
+
+        async def sleep(seconds: float) -> None:
+            pass
+
+        held.callback, held.getmany, held.wait_first, held.sleep = callback, getmany, wait_first, sleep
+        held.suspend_flow = SimpleNamespace(wait=lambda: sleep(0))
+        held._get_active_partitions = lambda: {TP(CLICKS, 0)}
+        held.consumer_stopped_errors = ()
+        held.app.flow_control = SimpleNamespace(is_active=lambda: True)
+        held.app.producer = SimpleNamespace(buffer=SimpleNamespace(size=0, max_messages=10))
+        held.app.topics = SimpleNamespace(
+            _tp_index={TP(CLICKS, 0): [SimpleNamespace(queue=queue)]},
+            _tp_to_callback={TP(CLICKS, 0): callback},
+        )
+        held.transport = SimpleNamespace(app=SimpleNamespace(should_stop=False))
+        asyncio.run(held._drain_messages(SimpleNamespace(_stopped=asyncio.Event())))
+
+
+@pytest.fixture
+def _should_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeldConsumer, "should_stop", False, raising=False)
+
+
+@pytest.mark.usefixtures("_should_stop")
+@pytest.mark.parametrize(("room", "waited"), [(True, []), (False, [3, 4])])
+def test_drains_straight_while_there_is_room(room: bool, waited: list[int]) -> None:
+    drained = Drained([message(3), message(4)], room)
+    assert drained.delivered == [3, 4]
+    assert drained.waited == waited
+    assert drained.consumer._read_offset[TP(CLICKS, 0)] == 4
+
+
+@pytest.mark.usefixtures("_should_stop")
+def test_drops_what_stands_before_the_read_offset() -> None:
+    drained = Drained([message(4), message(3), message(5)], room=True)
+    assert drained.delivered == [4, 5]

@@ -1,0 +1,187 @@
+"""The golden vectors as plain data: what tests/vectors/NAME.msgpack says.
+
+The files are what other people's readers and writers are tried against. They are never made anew while the
+schema version stays: a record that gains a field gains a vector. `python -m tests.streaming.vectors` writes
+those that are missing, and only those.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from streaming import codec
+from streaming.records import (
+    Control,
+    EventRecord,
+    Facts,
+    Item,
+    Learned,
+    Prediction,
+    Receipt,
+    Record,
+    SessionClosed,
+    Suppressed,
+    Tick,
+)
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+TIME = 1_700_000_000_000
+PSEUDONYM = "942ba16857b2375306bf9efc6845e236"
+
+PREDICTION: dict[str, Any] = {
+    "v": 1,
+    "prediction_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "session_id": PSEUDONYM,
+    "trigger": "next_item",
+    "items": [
+        {
+            "item_id": "sku-7",
+            "score": 0.25,
+            "reasons": [
+                {"code": "near", "sentence": "It is like Red shoe, which you looked at.", "items": ["sku-1"]},
+                {"code": "popular", "sentence": "Many visitors want it."},
+            ],
+        }
+    ],
+    "model": "all-MiniLM-L6-v2",
+    "index": {"snapshot": "5f2c", "learned": 12},
+    "level": "full",
+    "arm": "treatment",
+    "event_time": TIME,
+    "made_at": TIME + 40,
+    "expires_at": TIME + 1_800_000,
+}
+
+VECTORS: dict[str, tuple[type[Record], dict[str, Any]]] = {
+    "event-smallest": (EventRecord, {"v": 1, "kind": "exit", "session_id": "s", "time": 946_684_800_000}),
+    "event-search": (
+        EventRecord,
+        {"v": 1, "kind": "search", "session_id": "visitor-1", "time": TIME, "query": "chaussures d'été 👟"},
+    ),
+    "event-whole": (
+        EventRecord,
+        {
+            "v": 1,
+            "kind": "purchase",
+            "session_id": "visitor-1",
+            "time": TIME,
+            "user_id": "user-1",
+            "item_id": "商品-1",
+            "title": "Red shoe",
+            "quantity": 2,
+            "price": 49.5,
+            "currency": "EUR",
+            "dwell_ms": 0,
+            "prediction_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "event_id": "e-1",
+            "consent": False,
+            "utc_offset_min": -210,
+        },
+    ),
+    "tick": (Tick, {"v": 1, "time": TIME}),
+    "item-smallest": (Item, {"v": 1, "item_id": "sku-1", "title": "Red shoe"}),
+    "item-whole": (
+        Item,
+        {
+            "v": 1,
+            "item_id": "sku-1",
+            "title": "Red shoe",
+            "brand": "Acme",
+            "category": "Shoes > Women > Red",
+            "price": 49.5,
+            "currency": "EUR",
+            "stock": 0,
+            "description": "A shoe that is red.",
+            "image": "https://shop.example/sku-1.jpg",
+            "attributes": {"size": 38.0, "leather": True, "heel": None, "sole": "rubber"},
+            "available": False,
+        },
+    ),
+    "facts": (
+        Facts,
+        {
+            "v": 1,
+            "head": "sku-1",
+            "facts": [{"relation": "also_bought", "tail": "sku-7"}, {"relation": "brand", "tail": "Acme"}],
+        },
+    ),
+    "control-forget": (Control, {"v": 1, "control_id": "c-1", "action": "forget", "user_id": "user-1"}),
+    "control-set-rule": (
+        Control,
+        {"v": 1, "control_id": "c-2", "action": "set_rule", "rule": "daily_cap", "value": 5.0},
+    ),
+    "control-switch-model": (
+        Control,
+        {"v": 1, "control_id": "c-3", "action": "switch_model", "model": "/models/2024-01"},
+    ),
+    "learned": (
+        Learned,
+        {
+            "v": 1,
+            "topic": "clicks",
+            "partition": 3,
+            "transitions": [[2**40, "sku-1", "sku-7", "cart_add"], [2**40 + 1, "sku-7", "sku-1", "purchase"]],
+        },
+    ),
+    "prediction": (Prediction, PREDICTION),
+    "prediction-cancels": (
+        Prediction,
+        PREDICTION
+        | {
+            "user_id": "6f4b6f0d2a3c4e5f60718293a4b5c6d7",
+            "items": [],
+            "calibrated": True,
+            "intent": {"purchase": 0.5, "leaving": 0.125},
+            "supersedes": ["00112233445566778899aabbccddeeff"],
+            "cancels": ["ffeeddccbbaa99887766554433221100"],
+        },
+    ),
+    "suppressed": (
+        Suppressed,
+        {
+            "v": 1,
+            "prediction": PREDICTION,
+            "rule": "quiet",
+            "detail": "4 s after the last one, expected 20 s",
+        },
+    ),
+    "session-closed": (
+        SessionClosed,
+        {
+            "v": 1,
+            "session_id": PSEUDONYM,
+            "events": {"clicks": 2, "browses": 5},
+            "digest": 2**64 - 1,
+            "first_time": TIME,
+            "last_time": TIME + 60_000,
+            "sent": 3,
+            "became": {"view": 2, "purchase": 1},
+        },
+    ),
+    "receipt": (
+        Receipt,
+        {
+            "v": 1,
+            "control_id": "c-1",
+            "done": False,
+            "worker": "w0",
+            "time": TIME,
+            "why": "no such rule: dayly_cap, expected one of daily_cap, quiet_ms",
+        },
+    ),
+}
+"""Name of the file: the record's type, and the map that is in it. A field at its default is not."""
+
+
+def path(name: str) -> Path:
+    return FOLDER / f"{name}.msgpack"
+
+
+if __name__ == "__main__":
+    for name, (kind, fields) in VECTORS.items():
+        if not path(name).exists():
+            path(name).write_bytes(codec.encode(codec.decode(msgpack.packb(fields), kind)))
+            print(path(name))

@@ -1,0 +1,56 @@
+"""`python -m tests.torture --seed 1`: the whole run, on three nodes of Apache Kafka of its own.
+
+Prints the ledger as one JSON object; progress goes to standard error. Exit codes: 0 all tallies, 1 something does not,
+2 usage, or there is no Kafka here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.kafka_cluster import KafkaCluster, why_not
+from tests.torture.plan import CUT, FULL, HARMS, Profile
+from tests.torture.run import COMPACTION, run
+
+EPILOG = "Harms:\n" + "\n".join(f"  {name:14}{what}" for name, what in HARMS.items())
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cut", action="store_true", help="the two-minute run")
+    parser.add_argument("--only", nargs="+", choices=list(HARMS), help="these harms alone, as often as in the run")
+    parser.add_argument("--without", nargs="+", default=[], choices=["fence", "holding"], help="must then fail")
+    parser.add_argument("--rate", type=float, default=Profile.rate, help="events a second")
+    parser.add_argument("--folder", type=Path, help="for logs and data; default: a temporary one, kept on a fault")
+    given = parser.parse_args()
+    reason = why_not()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    harms = {k: n for k, n in (CUT if given.cut else FULL).items() if not given.only or k in given.only}
+    profile = Profile(harms, seed=given.seed, rate=given.rate, without=frozenset(given.without))
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+    with KafkaCluster(folder / "kafka", nodes=3, **COMPACTION) as cluster:
+        result = run(profile, folder, cluster)
+    print(json.dumps({"seed": given.seed, "without": given.without, "rate": given.rate, **result.as_json()}))
+    if result.ledger.faults():
+        print(f"does not tally; logs are in {folder}", file=sys.stderr)
+    return 1 if result.ledger.faults() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

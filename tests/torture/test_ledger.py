@@ -1,0 +1,184 @@
+"""The ledger and its reference, against a worker that is a loop: all tallies, and each fault is seen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from encoders.session import PooledSessionEncoder
+from encoders.text import DummyTextEncoder
+from streaming import codec
+from streaming.engine import Engine
+from streaming.intake import Event, Intake, Source
+from streaming.items import Shop
+from streaming.privacy import Pseudonyms
+from streaming.records import CLICK_KINDS, Prediction
+from streaming.sessions import SessionState
+from streaming.settings import Settings
+from tests.torture.ledger import FAULTS, Ledger, keep
+from tests.torture.plan import FULL, Profile
+from tests.torture.reference import Reference, decide
+from tests.torture.run import settings_for
+from tests.torture.traffic import events, items
+
+PROFILE = Profile({}, sessions=40, items=100)
+EVENTS = 600
+BEGIN = 1_700_000_000_000
+
+
+@dataclass
+class Came:
+    """What a loop over all events came to."""
+
+    reference: Reference
+    accepted: set[str]
+    decisions: list[Prediction]
+    changelog: dict[str, bytes]
+
+    def ledger(self) -> Ledger:
+        """With the workers holding what the changelog has."""
+        return keep(self.reference, self.accepted, self.decisions, self.changelog, self.changelog)
+
+
+@pytest.fixture
+def came(loop: Came) -> Came:
+    """A copy to do harm to."""
+    return Came(loop.reference, set(loop.accepted), list(loop.decisions), dict(loop.changelog))
+
+
+@pytest.fixture(scope="module")
+def loop() -> Came:
+    """600 events, decided in batches; the two topics interleave by chance."""
+    settings = settings_for("127.0.0.1:1", PROFILE, Path())
+    log = _log(settings)
+    result = Reference(events=log)
+    decide(result, settings, PROFILE)
+    shop = Shop(DummyTextEncoder())
+    shop.upsert(items(PROFILE))
+    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms.from_settings(settings))
+    states: dict[str, SessionState] = {}
+    decisions: list[Prediction] = []
+    arrivals = _interleaved(log)
+    while arrivals:
+        batch, arrivals = arrivals[:16], arrivals[16:]
+        changed, made = engine.step(batch, states, now=BEGIN)
+        states.update(changed)
+        decisions += [d.prediction for d in made if d.prediction]
+        decisions += [d.suppressed.prediction for d in made if d.suppressed]
+    encoded = {session: codec.encode(state) for session, state in states.items()}
+    return Came(result, {str(event.event_id) for event in log}, decisions, encoded)
+
+
+def _log(settings: Settings) -> list[Event]:
+    """The events as they lie on two topics of one partition."""
+    intake = Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
+    offsets = [0, 0]
+    log = []
+    for number, record in enumerate(islice(events(PROFILE), EVENTS)):
+        record.time = BEGIN + 5 * number
+        topic = 0 if record.kind in CLICK_KINDS else 1
+        source = Source(topic, 0, offsets[topic], record.time)
+        event = intake.accept(source, record.session_id.encode(), codec.encode(record))
+        assert isinstance(event, Event)
+        offsets[topic] += 1
+        log.append(event)
+    return sorted(log, key=lambda event: (event.source.topic, event.source.offset))
+
+
+def _interleaved(log: list[Event]) -> list[Event]:
+    draw = random.Random(3)
+    queues = [[event for event in log if event.source.topic == topic] for topic in (0, 1)]
+    arrivals = []
+    while any(queues):
+        queue = draw.choice([queue for queue in queues if queue])
+        arrivals.append(queue.pop(0))
+    return arrivals
+
+
+def test_a_run_without_harm_tallies(came: Came) -> None:
+    ledger = came.ledger()
+    assert ledger.faults() == {}
+    assert ledger.sent == ledger.events == EVENTS
+    assert ledger.must_answer > EVENTS / 2
+    assert ledger.decisions >= ledger.must_answer
+    assert len(came.reference.answers) > EVENTS / 4
+
+
+def _lose_a_decision(came: Came) -> None:
+    lost = next(iter(came.reference.answers))
+    came.decisions = [d for d in came.decisions if d.prediction_id != lost]
+
+
+def _lose_one_of_two_topics(came: Came) -> None:
+    name = next(n for n, ids in came.reference.answered.items() if not ids & came.reference.answers.keys())
+    ids = came.reference.answered[name]
+    came.decisions = [d for d in came.decisions if d.prediction_id not in ids]
+
+
+def _decide_otherwise(came: Came) -> None:
+    place = next(n for n, d in enumerate(came.decisions) if d.prediction_id in came.reference.answers)
+    came.decisions[place] = replace(came.decisions[place], items=came.decisions[place].items[1:])
+
+
+def _decide_twice(came: Came) -> None:
+    ids = next(iter(came.reference.answered.values()))
+    there = {d.prediction_id for d in came.decisions}
+    came.decisions.append(replace(came.decisions[0], prediction_id=next(iter(ids - there))))
+
+
+def _decide_what_never_was(came: Came) -> None:
+    came.decisions.append(replace(came.decisions[0], prediction_id="0" * 32))
+
+
+def _lose_an_event(came: Came) -> None:
+    came.accepted.add("e999999")
+
+
+def _forget_a_state(came: Came) -> None:
+    del came.changelog[min(came.changelog)]
+
+
+def _count_an_event_twice(came: Came) -> None:
+    session = min(came.changelog)
+    state = codec.decode(came.changelog[session], SessionState)
+    came.changelog[session] = codec.encode(replace(state, counts=(state.counts[0] + 1, state.counts[1])))
+
+
+@pytest.mark.parametrize(
+    ("harm", "faults"),
+    [
+        (_lose_a_decision, {"missing"}),
+        (_lose_one_of_two_topics, {"missing"}),
+        (_decide_otherwise, {"different"}),
+        (_decide_twice, {"twice"}),
+        (_decide_what_never_was, {"unexpected"}),
+        (_lose_an_event, {"lost_on_the_way_in"}),
+        (_forget_a_state, {"wrong_on_changelog", "wrong_in_workers"}),
+        (_count_an_event_twice, {"wrong_on_changelog", "wrong_in_workers"}),
+    ],
+)
+def test_each_fault_is_seen_once(came: Came, harm: Callable[[Came], None], faults: set[str]) -> None:
+    harm(came)
+    assert came.ledger().faults() == dict.fromkeys(faults, 1)
+    assert faults <= set(FAULTS)
+
+
+def test_a_repeat_is_counted_and_no_fault(came: Came) -> None:
+    came.decisions.append(replace(came.decisions[0], made_at=BEGIN + 1))
+    ledger = came.ledger()
+    assert ledger.faults() == {}
+    assert ledger.repeats == 1
+
+
+def test_the_plan_is_that_of_the_seed_and_whole() -> None:
+    plan = Profile(FULL, seed=7).plan()
+    assert plan == Profile(FULL, seed=7).plan()
+    assert plan != Profile(FULL, seed=8).plan()
+    assert {harm: plan.count(harm) for harm in FULL} == FULL
+    assert plan.count("kill") + plan.count("kill-empty") == 10
