@@ -53,7 +53,7 @@ class PooledSessionEncoder:
     >>> encoder = PooledSessionEncoder(2)
     >>> one, two = np.eye(2, dtype=np.float32)
     >>> state = encoder.step(encoder.start(), one, "view", 0)
-    >>> encoder.vector(encoder.step(state, two, "view", 1000)).round(2).tolist()
+    >>> [round(float(x), 2) for x in encoder.vector(encoder.step(state, two, "view", 1000))]
     [0.51, 0.86]
     """
 

@@ -44,6 +44,10 @@ class ExactIndex:
         row = self._vectors.get(item_id)
         return None if row is None else row.copy()
 
+    def cosines(self, item_ids: Sequence[str], query: Vectors) -> dict[str, float]:
+        found = [item_id for item_id in item_ids if item_id in self._vectors]
+        return {item_id: float(inner(self._vectors[item_id][None, :], query)[0]) for item_id in found}
+
     def search(self, queries: Vectors, k: int) -> list[Hits]:
         asked = checked(queries, self.dimension)
         checked_k(k)

@@ -13,6 +13,7 @@ import gc
 import json
 import logging
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +24,17 @@ from typing import Any
 import faust
 
 from encoders.cache import CachedTextEncoder
+from encoders.errors import EncoderError
 from encoders.session import PooledSessionEncoder
 from encoders.text import load_text_encoder
+from index.errors import IndexingError
 from streaming import codec, connections, topics
 from streaming.batcher import Batcher
 from streaming.broadcast import Broadcast
 from streaming.codec import DecodeError
 from streaming.control import Orders
 from streaming.engine import Engine
+from streaming.errors import BeforehandError, InputError
 from streaming.exits import Exit, die
 from streaming.intake import Intake, Source
 from streaming.items import Shop
@@ -146,7 +150,7 @@ class WorkerApp(faust.App):
         """An agent: past the gate, into the queue, nothing else. The batcher acknowledges."""
         async for event in stream.noack().events():
             if self.consumer.admit(event.message):
-                await self.batcher.put(event)
+                await self.batcher.queue.put(event)
 
     # --------------------------------------------------------------------------------------------------- life cycle
     async def on_start(self) -> None:
@@ -241,9 +245,12 @@ class WorkerApp(faust.App):
         """Serve another model folder from now on. The old one stays in place if the new one cannot be read.
 
         Raises:
-            BeforehandError: it cannot be read.
+            InputError: it cannot be read.
         """
-        shop = self.shop.with_model(folder)
+        try:
+            shop = self.shop.with_model(folder)
+        except IndexingError as exc:
+            raise InputError(f"model {folder}: {exc}") from exc
         encoder = PooledSessionEncoder(shop.dimension)
         self.engine.serve(shop, encoder)
         self.shop = shop
@@ -271,7 +278,7 @@ class WorkerApp(faust.App):
         return Progress(
             decided=self.batcher.decided,
             unread=sum(self.consumer.unread().values()),
-            waiting=self.batcher.waiting(),
+            waiting=len(self.batcher.queue),
             committed=sum(sum(offsets) for offsets in committed.values()),
             uncommitted=self.consumer.uncommitted(),
             rebalancing=self.rebalancing or not self.was_ready,
@@ -368,7 +375,11 @@ def create_app(settings: Settings) -> WorkerApp:
 
 @cache
 def _app() -> WorkerApp:
-    return create_app(Settings.from_environment())
+    try:
+        return create_app(Settings.from_environment())
+    except (BeforehandError, EncoderError, IndexingError) as exc:
+        print(f"beforehand: {exc}", file=sys.stderr)
+        sys.exit(2)
 
 
 def __getattr__(name: str) -> WorkerApp:

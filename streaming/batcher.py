@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from streaming import codec, sessions, topics
 from streaming.decisions import Decision, Due
 from streaming.engine import Engine
+from streaming.event_queue import EventQueue, Forget, Received
 from streaming.exits import Exit, die
 from streaming.intake import DeadLetter, Event, Intake, Source, TickEvent, attempt
 from streaming.outputs import Outgoing, Outputs
@@ -27,21 +28,12 @@ from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.store import StateStore
 from streaming.telemetry import Metrics
-from streaming.timers import Timers
+from streaming.timers import Clock, Timers
 
 logger = logging.getLogger(__name__)
 
 STUB_CHECK_MS = 10_000
 """How long a closed session waits before it is asked again whether its offsets are committed."""
-
-
-class Received(Protocol):
-    """A record as the agents hand it over: Faust's event."""
-
-    message: Any
-
-    def ack(self) -> bool:
-        """The record and all before it need not be read again."""
 
 
 class Reader(Protocol):
@@ -53,6 +45,9 @@ class Reader(Protocol):
     def committed(self, topic: str, partition: int) -> int | None:
         """The next offset that would be read after a restart."""
 
+    def caught_up(self, topic: str, partition: int) -> bool:
+        """True if nothing of the partition is left to be read."""
+
     def owned_partitions(self) -> set[int]:
         """The partitions whose state is here."""
 
@@ -62,16 +57,6 @@ class Writer(Protocol):
 
     async def deliver(self, records: Sequence[Outgoing]) -> list[Any]:
         """Send and wait for the confirmation of each."""
-
-
-@dataclass(slots=True)
-class Forget:
-    """An order to forget sessions and users, each as they were before a time; the future gets how many there were."""
-
-    sessions: Mapping[str, int]
-    """Pseudonym to time in ms since the epoch: a session that began later is a new one, and stays."""
-    users: Mapping[str, int]
-    done: asyncio.Future[int]
 
 
 @dataclass(slots=True)
@@ -118,25 +103,18 @@ class Batcher:
         self._persisted = persisted
         self._state_topic = state_topic
         self._outputs = Outputs(settings.topics.prefix)
-        self._queue: asyncio.Queue[Received | Forget] = asyncio.Queue(self._settings.queue_events)
-        self._held_over: Received | Forget | None = None
+        self.queue = EventQueue(self._settings)
+        self._clock = Clock()
         self.timers = Timers()
         self.decided = 0
         """Events worked off since the start; the watchdog looks at it."""
 
     # ------------------------------------------------------------------------------------------------------- intake
-    async def put(self, received: Received | Forget) -> None:
-        """Hand over the next record of a partition; waits while the queue is full."""
-        await self._queue.put(received)
-
-    def waiting(self) -> int:
-        """Events in the queue."""
-        return self._queue.qsize()
-
     def reassigned(self, partitions: set[int]) -> None:
         """The assignment changed: forget decoded states, look through those of the partitions that are owned now."""
         self._store.clear()
         self.timers.clear()
+        self._clock = Clock()
         for partition in partitions:
             states = ((session, self._waits_for(state, 0)) for session, state in self._store.scan(partition))
             self.timers.sweep(partition, states)
@@ -144,47 +122,9 @@ class Batcher:
     async def run(self) -> None:
         """Work until the process ends."""
         while True:
-            batch = await self._collect()
+            batch = await self.queue.collect()
             await asyncio.wait_for(self._round(batch), self._settings.deadline_s)
             self.decided += len(batch)
-
-    async def _collect(self) -> list[Received | Forget]:
-        """Up to `batch_events`: what is there already, or what comes within `batch_wait_ms` of the first.
-
-        A batch ends where a key comes from a second partition (a site with two partitioners): a session's state is that
-        of one partition, and must not be mixed.
-        """
-        batch: list[Received | Forget] = []
-        partitions: dict[bytes, int] = {}
-        end = None
-        while len(batch) < self._settings.batch_events:
-            event = self._held_over or await self._next(end)
-            self._held_over = None
-            if event is None:
-                break
-            if not isinstance(event, Forget) and event.message.key is not None:
-                message = event.message
-                if partitions.setdefault(message.key, message.partition) != message.partition:
-                    self._held_over = event
-                    break
-            batch.append(event)
-            end = end or time.monotonic() + self._settings.batch_wait_ms / 1000
-        return batch
-
-    async def _next(self, end: float | None) -> Received | Forget | None:
-        """The next event; none where none comes until `end`."""
-        if end is None:
-            return await self._queue.get()
-        try:
-            return self._queue.get_nowait()
-        except asyncio.QueueEmpty:
-            left = end - time.monotonic()
-        if left <= 0:
-            return None
-        try:
-            return await asyncio.wait_for(self._queue.get(), left)
-        except TimeoutError:
-            return None
 
     # -------------------------------------------------------------------------------------------------------- a round
     async def _round(self, received: list[Received | Forget]) -> None:
@@ -234,16 +174,22 @@ class Batcher:
                 round((message.timestamp or 0) * 1000),
             )
             taken = self._intake.accept(source, message.key, message.value, message.headers or ())
+            self._clock.worked(source.topic, source.partition, source.timestamp)
             self._metrics.events.labels(topics.SOURCES[source.topic].name).inc()
             if isinstance(taken, Event):
                 batch.work.append(taken)
                 batch.partitions[taken.session] = source.partition
                 batch.raw[source] = (message.key, message.value, message.headers or ())
             elif isinstance(taken, TickEvent):
-                batch.ticked[source.partition] = max(taken.time, batch.ticked.get(source.partition, 0))
+                self._clock.ticked(source.partition, source.timestamp, taken.time)
             else:
                 batch.letters.append(self._set_aside(taken, source.partition))
+        batch.ticked = self._clock.passed(self._nothing_left)
         return batch
+
+    def _nothing_left(self, topic: int, partition: int) -> bool:
+        name = self._names[topic]
+        return not self.queue.holds(name, partition) and self._reader().caught_up(name, partition)
 
     def _load(self, batch: Batch) -> None:
         """States of the events' sessions, and the sessions that a tick finds waiting."""
@@ -398,7 +344,7 @@ class Batcher:
         metrics = self._metrics
         metrics.batches.inc()
         metrics.batch_events.observe(events)
-        metrics.queue.set(self.waiting())
+        metrics.queue.set(len(self.queue))
         metrics.states.set(len(self._store))
         metrics.waiting.set(len(self.timers))
         for decision in decisions:

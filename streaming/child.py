@@ -39,9 +39,7 @@ class Child:
     (0, 'hello')
     """
 
-    def __init__(
-        self, program: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, program: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         """Start it; `program[0]` is a path. The environment is ours where none is given."""
         self.log = log
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid())]

@@ -16,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from encoders.errors import EncoderError
+from index.errors import IndexingError
 from streaming.errors import BeforehandError, InputError
 
 
@@ -46,17 +48,26 @@ class Command:
 
 
 COMMANDS = {
+    "demo": Command(
+        "streaming.commands.demo:demo", "Watch predictions on real purchases, live, on a broker of its own."
+    ),
+    "worker": Command(
+        "streaming.commands.worker:worker", "Start a worker: events in, predictions out, until it is stopped."
+    ),
     "topics": Command("streaming.commands.topics:app", "Make and compare the topics that the product needs."),
-    "worker": Command("streaming.commands.worker:worker", "Start a worker: events in, predictions out, until it is stopped."),
+    "consume": Command("streaming.commands.consume:consume", "Print predictions as they come, until Ctrl-C."),
+    "sessions": Command("streaming.commands.sessions:sessions", "Print the state of every live session."),
+    "dead-letters": Command("streaming.commands.dead_letters:app", "List what could not be read, and send it again."),
+    "import": Command("streaming.commands.shop:import_", "Check a shop's files and write them as a shop folder."),
+    "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past, without training."),
     "replay": Command(
         "streaming.commands.replay:replay", "Put a shop folder or a captured file on the topics, in time."
     ),
     "capture": Command("streaming.commands.capture:capture", "Write topics to a file that `replay` reads."),
-    "consume": Command("streaming.commands.consume:consume", "Print predictions as they come."),
-    "dead-letters": Command(
-        "streaming.commands.dead_letters:app", "List what could not be read, and send it again."
+    "broker": Command(
+        "streaming.commands.broker:broker",
+        "Start a local broker in memory, print its address, and run until Ctrl-C.",
     ),
-    "sessions": Command("streaming.commands.sessions:sessions", "Print the state of every live session."),
 }
 """In the order of the help page."""
 
@@ -66,7 +77,8 @@ def application(asked: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="beforehand",
         help="Tells a shop what its visitors will want, before they ask: events in from Kafka, predictions out.",
-        epilog="Settings come from variables named BEFOREHAND_...; `beforehand COMMAND --help` shows a command's options.",
+        epilog="Settings come from variables named BEFOREHAND_...; `beforehand COMMAND --help` lists its options.",
+        rich_markup_mode="markdown",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -89,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BeforehandError as exc:
         print(f"beforehand: {exc}", file=sys.stderr)
         sys.exit(2 if isinstance(exc, InputError) else 1)
+    except (EncoderError, IndexingError) as exc:
+        print(f"beforehand: {exc}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

@@ -102,16 +102,10 @@ def parsed(column: Column, dtype: pl.DataType) -> pl.Expr:
                 return raw.dt.epoch("ms")
             if dtype.is_integer():
                 return raw.cast(pl.Int64, strict=False)
-            number = (
-                raw.str.strip_chars().cast(pl.Float64, strict=False)
-                if dtype == pl.String
-                else _number(raw, dtype)
-            )
+            number = raw.str.strip_chars().cast(pl.Float64, strict=False) if dtype == pl.String else _number(raw, dtype)
             whole = pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
             return (
-                pl.coalesce(raw.str.strip_chars().cast(pl.Int64, strict=False), whole)
-                if dtype == pl.String
-                else whole
+                pl.coalesce(raw.str.strip_chars().cast(pl.Int64, strict=False), whole) if dtype == pl.String else whole
             )
         case "amount":
             return _number(raw.str.strip_chars() if dtype == pl.String else raw, dtype)
@@ -120,10 +114,7 @@ def parsed(column: Column, dtype: pl.DataType) -> pl.Expr:
                 return raw
             word = raw.cast(pl.String, strict=False).str.to_lowercase().str.strip_chars()
             return (
-                pl.when(word.is_in(["true", "1", "1.0"]))
-                .then(True)
-                .when(word.is_in(["false", "0", "0.0"]))
-                .then(False)
+                pl.when(word.is_in(["true", "1", "1.0"])).then(True).when(word.is_in(["false", "0", "0.0"])).then(False)
             )
         case "json" if isinstance(dtype, pl.Struct):
             return raw.struct.json_encode()
@@ -137,9 +128,7 @@ def rules(table: str, schema: pl.Schema) -> list[Rule]:
     all_rules = []
     if BROKEN in schema:
         expectation = "a row that can be taken apart"
-        all_rules.append(
-            Rule("broken_row", BROKEN, pl.col(BROKEN).is_not_null(), expectation, "repair the line")
-        )
+        all_rules.append(Rule("broken_row", BROKEN, pl.col(BROKEN).is_not_null(), expectation, "repair the line"))
     for column in present:
         all_rules += _of_column(column, schema[column.name])
     if table == "events":
@@ -159,17 +148,13 @@ def _of_column(column: Column, dtype: pl.DataType) -> list[Rule]:
     if column.required:
         found.append(rule("missing", ~there, "a value", "fill it in"))
     if dtype == pl.String:
-        broken = (
-            value.str.contains(_DAMAGED, literal=True) if DTYPES[column.type] == pl.String else pl.lit(False)
-        )
+        broken = value.str.contains(_DAMAGED, literal=True) if DTYPES[column.type] == pl.String else pl.lit(False)
         found.append(rule("wrong_encoding", broken, "UTF-8", "save the file as UTF-8"))
     match column.type:
         case "id":
             text = "an id of 1 to 256 bytes of UTF-8 without control characters"
             found.append(rule("bad_id", value.str.len_bytes() > MAX_ID_BYTES, text, "shorten or hash it"))
-            found.append(
-                rule("bad_id", value.str.contains(r"\p{Cc}"), text, "take the control characters out")
-            )
+            found.append(rule("bad_id", value.str.contains(r"\p{Cc}"), text, "take the control characters out"))
         case "text" | "json":
             most = f"at most {column.high:,.0f} characters"
             found.append(rule("too_long", value.str.len_chars() > column.high, most, "shorten it"))
@@ -178,51 +163,33 @@ def _of_column(column: Column, dtype: pl.DataType) -> list[Rule]:
                 wrong = ~value.map_elements(_is_flat_object, return_dtype=pl.Boolean)
                 found.append(rule("not_attributes", wrong, flat, 'write it like {"colour": "red"}'))
         case "currency":
-            found.append(
-                rule("bad_currency", value.str.len_chars() != 3, "three letters, such as EUR", "use ISO 4217")
-            )
+            found.append(rule("bad_currency", value.str.len_chars() != 3, "three letters, such as EUR", "use ISO 4217"))
         case "kind":
             kinds = get_args(Kind)
             found.append(
-                rule(
-                    "unknown_kind", ~value.is_in(kinds), "one of " + ", ".join(kinds), "map it to one of them"
-                )
+                rule("unknown_kind", ~value.is_in(kinds), "one of " + ", ".join(kinds), "map it to one of them")
             )
         case "flag":
             found.append(rule("not_a_flag", there & value.is_null(), "true or false", "write true or false"))
         case "time":
             found.append(
-                rule(
-                    "not_a_number", there & value.is_null(), "whole milliseconds", "write ms since the epoch"
-                )
+                rule("not_a_number", there & value.is_null(), "whole milliseconds", "write ms since the epoch")
             )
-            seconds = (
-                (value < EARLIEST) & (value * 1000).is_between(EARLIEST, LATEST) & (value > EARLIEST // 1000)
-            )
-            found.append(
-                rule("seconds", seconds, "milliseconds since the epoch", "it looks like seconds: times 1000")
-            )
+            seconds = (value < EARLIEST) & (value * 1000).is_between(EARLIEST, LATEST) & (value > EARLIEST // 1000)
+            found.append(rule("seconds", seconds, "milliseconds since the epoch", "it looks like seconds: times 1000"))
             early = value < EARLIEST
             found.append(
-                rule(
-                    "time_out_of_range", early, "a time from 2000-01-01 on", "write ms since the epoch in UTC"
-                )
+                rule("time_out_of_range", early, "a time from 2000-01-01 on", "write ms since the epoch in UTC")
             )
             late = value > LATEST
             finer = "it looks like micro- or nanoseconds: divide by 1,000 or 1,000,000"
-            found.append(
-                rule("time_out_of_range", late, "milliseconds since the epoch, up to year 9999", finer)
-            )
+            found.append(rule("time_out_of_range", late, "milliseconds since the epoch, up to year 9999", finer))
         case "whole" | "amount":
             numbers = "a whole number" if column.type == "whole" else "a number"
             if column.type == "amount":
                 endless = value.is_nan() | value.is_infinite()
-                found.append(
-                    rule("not_finite", endless, "a finite number", "leave it empty where it is unknown")
-                )
-            found.append(
-                rule("not_a_number", there & value.is_null(), numbers, "write digits, with . for decimals")
-            )
+                found.append(rule("not_finite", endless, "a finite number", "leave it empty where it is unknown"))
+            found.append(rule("not_a_number", there & value.is_null(), numbers, "write digits, with . for decimals"))
             bounds = f"{column.low:,.0f} to {column.high:,.0f}"
             outside = ~value.is_between(column.low, column.high)
             found.append(rule("out_of_bounds", outside, bounds, "correct it, or leave it empty"))
@@ -240,9 +207,7 @@ def _of_kinds(schema: pl.Schema) -> list[Rule]:
         ("query", kind == "search", "the words"),
     ):
         empty = (
-            (pl.col(column).cast(pl.String).str.strip_chars().fill_null("") == "")
-            if column in schema
-            else pl.lit(True)
+            (pl.col(column).cast(pl.String).str.strip_chars().fill_null("") == "") if column in schema else pl.lit(True)
         )
         bad = (concerned & empty).fill_null(False)
         found.append(Rule(f"missing_{column}", column, bad, f"{what} with this kind of event", "fill it in"))

@@ -99,7 +99,7 @@ class PredictionConsumer:
         self._stopping.set()
 
     def close(self) -> None:
-        """Commit what the loop is done with, then part from the broker. Not while another thread iterates: `stop` it."""
+        """Commit what the loop is done with, then part from the broker. Stop another thread's loop first."""
         self._stopping.set()
         kafka, self._kafka = self._kafka, None
         if kafka is not None:
@@ -124,9 +124,7 @@ class PredictionConsumer:
         try:
             yield from self._predictions(self._connected())
         except KafkaError as exc:
-            raise BrokerError(
-                f"reading {self._topic} stopped: {exc}; iterate again when the broker answers"
-            ) from exc
+            raise BrokerError(f"reading {self._topic} stopped: {exc}; iterate again when the broker answers") from exc
 
     def _predictions(self, kafka: KafkaConsumer) -> Iterator[Prediction]:
         heard = time.monotonic()
@@ -198,9 +196,7 @@ class PredictionConsumer:
         if self._group is None:
             return
         mine = kafka.assignment()
-        offsets = {
-            one: OffsetAndMetadata(offset, "", -1) for one, offset in self._done.items() if one in mine
-        }
+        offsets = {one: OffsetAndMetadata(offset, "", -1) for one, offset in self._done.items() if one in mine}
         self._done = {}
         if not offsets:
             return

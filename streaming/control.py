@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from streaming.batcher import Batcher, Forget
+from streaming.batcher import Batcher
 from streaming.errors import BeforehandError, InputError
+from streaming.event_queue import Forget
 from streaming.privacy import Pseudonyms
 from streaming.records import Control, Receipt
 
@@ -87,5 +88,5 @@ class Orders:
 
     async def _forgotten(self, sessions: dict[str, int], users: dict[str, int]) -> int:
         forget = Forget(sessions, users, asyncio.get_running_loop().create_future())
-        await self._batcher.put(forget)
+        await self._batcher.queue.put(forget)
         return await forget.done

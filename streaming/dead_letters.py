@@ -54,7 +54,7 @@ class Letter:
 
 
 def read_letters(settings: Settings, *, error: str | None = None) -> Iterator[Letter]:
-    """The dead letters that are kept (7 days), oldest first within a partition; only those of one `error` code if given.
+    """The dead letters that are kept (7 days), oldest first within a partition; with `error` only those of this code.
 
     Raises:
         InputError: the topic is not there.

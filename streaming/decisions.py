@@ -132,6 +132,7 @@ def _speak(
         count=settings.triggers.offers,
         cooldown_ms=rules.item_cooldown_ms,
         repeat=grounds.repeat,
+        enough=rules.min_gain,
     )
     choice = fired(moment.kind, moment.first, state, selection, settings.triggers)
     if not isinstance(choice, Fired):
@@ -168,6 +169,8 @@ def _record(
 ) -> Prediction:
     """The prediction, with a reason for each offer. Without offers it is a withdrawal."""
     shop, user = grounds.shop, user_of(moment.state)
+    words = ranking.words if ranking is not None else shop.words_of(moment.state.history)
+    reasons = explain(offers, moment.state.history, words, shop)
     percent = grounds.pseudonyms.percent(user or moment.event.session)
     return Prediction(
         prediction_id=prediction_id(moment.event, trigger, moment.time),
@@ -176,7 +179,7 @@ def _record(
         trigger=trigger,
         items=[
             Offer(item_id=offer.item_id, score=offer.score, reasons=why)
-            for offer, why in zip(offers, explain(offers, moment.state.history, shop), strict=True)
+            for offer, why in zip(offers, reasons, strict=True)
         ],
         model=shop.model,
         index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),

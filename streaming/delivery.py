@@ -156,14 +156,10 @@ class Delivery:
         if not failures and not late:
             return
         parts = (
-            [f"{len(failures) + more} records were not accepted: {'; '.join(map(str, failures))}"]
-            if failures
-            else []
+            [f"{len(failures) + more} records were not accepted: {'; '.join(map(str, failures))}"] if failures else []
         )
         parts += [f"and {more} more"] if more else []
-        parts += (
-            [f"{late} records are unanswered after {timeout_s:g} s, and may still arrive"] if late else []
-        )
+        parts += [f"{late} records are unanswered after {timeout_s:g} s, and may still arrive"] if late else []
         first = failures[0] if failures else None
         raise DeliveryError(
             "; ".join(parts), topic=first.topic if first else "", key=first.key if first else None
@@ -194,9 +190,7 @@ class Delivery:
             if self._kafka is not None:
                 return self._kafka
             if self._refused is not None and time.monotonic() < self._refused[0]:
-                raise self._refused[
-                    1
-                ]  # do not let every thread of a site wait in turn for a broker that is down
+                raise self._refused[1]  # do not let every thread of a site wait in turn for a broker that is down
             try:
                 self._kafka = KafkaProducer(**self._options())
             except KafkaError as exc:
@@ -227,9 +221,7 @@ class Delivery:
 
     def _not_taken(self, topic: str, cause: Exception) -> BrokerError | InputError:
         if isinstance(cause, ValueError):
-            return InputError(
-                f"{cause}; `beforehand topics create` makes the topics with all their partitions"
-            )
+            return InputError(f"{cause}; `beforehand topics create` makes the topics with all their partitions")
         return BrokerError(
             f"no partitions of {topic} known after {self._block_s:g} s ({cause}); either no broker answers, or the"
             " topic is not there: `beforehand topics create` makes it"
@@ -275,7 +267,7 @@ class Delivery:
             self._answered(number, delivered=1)
 
     def _lost(self, number: int, topic: str, key: bytes | None, cause: BaseException) -> None:
-        error = DeliveryError(f"topic {topic}, key {key!r}: {_explained(cause)}", topic=topic, key=key)
+        error = DeliveryError(f"topic {topic}, key {key!r}: {cause}", topic=topic, key=key)
         error.__cause__ = cause
         try:
             if self._on_error is not None:
@@ -316,13 +308,6 @@ def validated(record: Record) -> bytes:
             f"{type(record).__name__} of {len(value)} bytes, expected at most {topics.MAX_VALUE_BYTES}; send less text"
         )
     return value
-
-
-def _explained(cause: BaseException) -> str:
-    text = str(cause)
-    if "InitProducerId" in text or "producer id" in text.lower():
-        return f"{text}; for a broker without idempotent producers set BEFOREHAND_BROKER__FENCE=false"
-    return text
 
 
 _ALIVE: weakref.WeakSet[Delivery] = weakref.WeakSet()

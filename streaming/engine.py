@@ -16,10 +16,10 @@ from streaming import said
 from streaming.decisions import Decision, Grounds, decide
 from streaming.errors import InputError
 from streaming.intake import Event
-from streaming.items import Shop
+from streaming.items import Shop, Words
 from streaming.moments import Due, Moment, meet
 from streaming.privacy import Pseudonyms
-from streaming.ranking import RankingSettings, rank
+from streaming.ranking import RankingSettings, Sight, rank
 from streaming.sessions import SessionState, Step
 from streaming.settings import RuleSettings, Settings
 from streaming.triggers import needs_ranking
@@ -70,15 +70,16 @@ class Engine:
         """Answer from this shop and this session encoder from now on.
 
         Raises:
-            InputError: the two are of different dimensions; then nothing was changed.
+            InputError: the two are of different dimensions, or the model brings weights that are none; then nothing was
+                changed.
         """
         if encoder.dimension != shop.dimension:
             raise InputError(
                 f"the session encoder has {encoder.dimension} dimensions, expected {shop.dimension} as the items' "
                 "vectors; use the encoder that was built with the model folder"
             )
-        self.shop, self._encoder = shop, encoder
         self.ranking = self._given or RankingSettings.of(shop)
+        self.shop, self._encoder = shop, encoder
         self._folded: OrderedDict[str, Folded] = OrderedDict()
 
     def set_rule(self, name: str, value: float) -> None:
@@ -109,18 +110,18 @@ class Engine:
         """
         moments = self._meet(events, states)  # clean events -> each with its session's new state
         self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
-        vectors = [self._vector(moment) for moment in moments]  # -> the session's vector (d,); None: not needed
-        hits = self._search(vectors)  # -> nearest items, in one search
+        sights = [self._see(moment) for moment in moments]  # -> the session's vector (d,); None: not needed
+        hits = self._search(sights)  # -> nearest items, in one search
         grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking.repeat, now)
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
-        for moment, vector, near in zip(moments, vectors, hits, strict=True):
+        for moment, sight, near in zip(moments, sights, hits, strict=True):
             session = moment.event.session
             before = changed.get(session) or states.get(session)
             told = before.said if before is not None else said.NOTHING
             ranking = None
-            if vector is not None:  # -> candidates, scored
-                ranking = rank(moment.state, vector, near, self.shop, self.ranking)
+            if sight is not None:  # -> candidates, scored
+                ranking = rank(moment.state, sight, near, self.shop, self.ranking)
             decision, told = decide(moment, ranking, told, grounds)  # -> what is allowed, with reasons, or why not
             decisions.append(decision)
             if moment.silent not in ("applied", "not_due"):
@@ -142,45 +143,46 @@ class Engine:
         """The words that the moments' vectors are made of: queries, and titles of unknown items."""
         texts: list[str] = []
         for moment in moments:
-            texts += filter(None, map(self.shop.text_of, moment.state.history))
+            texts += filter(None, self.shop.words_of(moment.state.history))
             if isinstance(moment.event, Event) and (title := self.shop.told(moment.event)) is not None:
                 texts.append(title)
         return texts
 
-    def _vector(self, moment: Moment) -> Vector | None:
+    def _see(self, moment: Moment) -> Sight | None:
         """The session's vector after the event: always that of its history folded from the start."""
         if moment.silent is not None:
             return None
-        event = moment.event
+        event, history = moment.event, moment.state.history
         if isinstance(event, Event):
             self.shop.met(event)
         if not needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers):
             return None
-        folded = self._fold(moment.state.history, self._folded.get(event.session))
+        words = self.shop.words_of(history)
+        folded = self._fold(history, words, self._folded.get(event.session))
         self._folded[event.session] = folded
         self._folded.move_to_end(event.session)
         if len(self._folded) > VECTORS_KEPT:
             self._folded.popitem(last=False)
-        return self._encoder.vector(folded.state)
+        return Sight(self._encoder.vector(folded.state), words)
 
-    def _fold(self, history: tuple[Step, ...], known: Folded | None) -> Folded:
+    def _fold(self, history: tuple[Step, ...], words: Words, known: Folded | None) -> Folded:
         """The encoder stepped over a history; from a known state on where that is a beginning of it."""
         state, last_time, done = self._encoder.start(), None, 0
         if known is not None and known.version == self.shop.version:
             beginning = len(known.history)
             if history[:beginning] == known.history:
                 state, last_time, done = known.state, known.last_time, beginning
-        for step in history[done:]:
-            vector = self.shop.vector_of(step)
+        for step, text in zip(history[done:], words[done:], strict=True):
+            vector = self.shop.vector_of(step, text)
             if vector is not None:
                 gap = step.time - last_time if last_time is not None else 0
                 state, last_time = self._encoder.step(state, vector, step.kind, gap), step.time
         return Folded(history, self.shop.version, state, last_time)
 
-    def _search(self, vectors: Sequence[Vector | None]) -> list[Hits]:
+    def _search(self, sights: Sequence[Sight | None]) -> list[Hits]:
         """The nearest items of each vector, none where there is nothing to search with."""
-        hits: list[Hits] = [[] for _ in vectors]
-        asking = {place: vector for place, vector in enumerate(vectors) if vector is not None and vector.any()}
+        hits: list[Hits] = [[] for _ in sights]
+        asking = {place: sight.vector for place, sight in enumerate(sights) if sight and sight.vector.any()}
         if asking:
             queries = np.stack(list(asking.values()))  # (q, d)
             for place, found in zip(asking, self.shop.index.search(queries, self.ranking.nearest), strict=True):

@@ -55,9 +55,7 @@ class ImportReport:
         }
 
 
-def import_shop(
-    source: Path | None, out: Path, adapter: str | None = None, strict: bool = False
-) -> ImportReport:
+def import_shop(source: Path | None, out: Path, adapter: str | None = None, strict: bool = False) -> ImportReport:
     """Read `source`, set wrong rows aside, and write the shop folder `out`: events in time order, items, facts.
 
     The same input gives the same bytes. `out` is written beside and renamed; what stood there is replaced if it is a
@@ -107,9 +105,7 @@ def _adapted(source: Path | None, adapter: str) -> tuple[ShopInfo, dict[str, pl.
 def _refuse_bad(report: ImportReport) -> None:
     for table in report.tables:
         if table.first_bad:
-            raise InputError(
-                f"--strict: {table.first_bad[0]} ({report.bad:,} rows in all); nothing was written"
-            )
+            raise InputError(f"--strict: {table.first_bad[0]} ({report.bad:,} rows in all); nothing was written")
 
 
 def _check_out(source: Path | None, out: Path) -> None:
@@ -117,9 +113,7 @@ def _check_out(source: Path | None, out: Path) -> None:
         raise InputError(f"{out} is the source too, expected another folder for the result; name one")
     if out.exists():
         known = {f"{table}.parquet" for table in TABLES} | {"shop.toml"}
-        others = (
-            [path.name for path in out.iterdir() if path.name not in known] if out.is_dir() else [out.name]
-        )
+        others = [path.name for path in out.iterdir() if path.name not in known] if out.is_dir() else [out.name]
         if others:
             raise InputError(
                 f"{out} holds {others[0]}, which no import wrote, expected a new folder or one of an import before;"

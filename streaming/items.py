@@ -26,6 +26,8 @@ from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
 
 Vector = NDArray[np.float32]
+Words = tuple[str | None, ...]
+"""What stands for the steps of a history that have no vector from the catalogue."""
 
 TEXTS_KEPT = 16_384
 """Vectors of queries and of titles of unknown items that are kept, least recently used dropped first."""
@@ -74,7 +76,7 @@ class Shop:
         """Records of `learned` that were applied."""
         self.version = 0
         self._marks: dict[tuple[str, int], int] = {}
-        self._words: OrderedDict[str, Vector] = OrderedDict()  # text -> (dimension,)
+        self._read: OrderedDict[str, Vector] = OrderedDict()  # text -> (dimension,)
         self._titles: OrderedDict[str, str] = OrderedDict()  # item id -> text
         self._popular: dict[str, float] | None = None
 
@@ -166,11 +168,11 @@ class Shop:
 
     def read(self, texts: Iterable[str]) -> None:
         """Have the vectors of these texts at hand; those that are new are encoded in one call."""
-        new = list(dict.fromkeys(text for text in texts if text not in self._words))
+        new = list(dict.fromkeys(text for text in texts if text not in self._read))
         if new:
-            self._words.update(zip(new, self._vectors(new), strict=True))
-        while len(self._words) > TEXTS_KEPT:
-            self._words.popitem(last=False)
+            self._read.update(zip(new, self._vectors(new), strict=True))
+        while len(self._read) > TEXTS_KEPT:
+            self._read.popitem(last=False)
 
     # -------------------------------------------------------------------------------------------------- what is known
     def told(self, event: Event) -> str | None:
@@ -179,34 +181,31 @@ class Shop:
             return None
         return item_text(event.title)
 
-    def text_of(self, step: Step) -> str | None:
-        """The words that stand for a step of a history; None of an item that has its vector from the catalogue, or of
-        which nothing is known."""
-        item_id = step.item_id
-        if item_id is None:
-            return step.subject
-        return None if item_id in self.items else self._titles.get(item_id)
+    def words_of(self, history: Iterable[Step]) -> Words:
+        """The words that stand for each step: a query, the title of an item that the catalogue has not. None of an
+        item that has its vector from the catalogue, or of which nothing is known."""
+        return tuple(self._words_of(step) for step in history)
 
-    def vector_of(self, step: Step) -> Vector | None:
-        """(dimension,) of a step's item or words; None where nothing is known of them."""
-        text = self.text_of(step)
-        if text is None:
+    def vector_of(self, step: Step, words: str | None) -> Vector | None:
+        """(dimension,) of a step, given its words; None where nothing is known of it."""
+        if words is None:
             return self.index.vector(step.subject)
-        if text not in self._words:
-            self.read([text])
-        self._words.move_to_end(text)
-        return self._words[text]
-
-    def title(self, item_id: str) -> str | None:
-        """What to call an item before people; None where no title was ever told."""
-        item = self.items.get(item_id)
-        return item.title if item is not None else self._titles.get(item_id)
+        if words not in self._read:
+            self.read([words])
+        self._read.move_to_end(words)
+        return self._read[words]
 
     def popular(self) -> dict[str, float]:
         """The most popular items with their popularity from 0 to 1, best first."""
         if self._popular is None:
             self._popular = {item: prior for item, prior in self.counts.popular(POPULAR_KEPT) if prior > 0}
         return self._popular
+
+    def _words_of(self, step: Step) -> str | None:
+        item_id = step.item_id
+        if item_id is None:
+            return step.subject
+        return None if item_id in self.items else self._titles.get(item_id)
 
     def _vectors(self, texts: Sequence[str]) -> Vector:
         """(n, dimension), each row to the bit as if it had come alone: a matrix product would not grant that."""

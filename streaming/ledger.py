@@ -11,7 +11,7 @@ _BUCKET_MS = 60_000
 
 
 class Ledger:
-    """Remembers prediction ids until they expire, at most `max_ids`: what makes "at least once" into "once" for a reader.
+    """Remembers prediction ids until they expire, at most `max_ids`: makes "at least once" into "once" for a reader.
 
     Ids are forgotten by whole minutes, the earliest to expire first, so memory is bounded: about 200 bytes an id.
     """

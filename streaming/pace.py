@@ -17,7 +17,7 @@ TICKS_PER_GAP = 120
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a log is replayed: its own spacing divided by `speed`, or `rate` records a second, or as fast as can be."""
+    """How fast a log is replayed: its own spacing divided by `speed`, or `rate` records a second, or at once."""
 
     speed: float | None = None
     rate: float | None = None

@@ -52,9 +52,7 @@ class PositionFile:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError) as exc:
-            raise InputError(
-                f"{self._path} is no position of a replay ({exc}); remove it to begin anew"
-            ) from exc
+            raise InputError(f"{self._path} is no position of a replay ({exc}); remove it to begin anew") from exc
         if what != self._what:
             raise InputError(
                 f"{self._path} is the position of another replay ({what}, expected {self._what}); name another file,"
@@ -73,6 +71,4 @@ class PositionFile:
             beside.write_text(json.dumps({"confirmed": confirmed, "what": self._what}) + "\n")
             os.replace(beside, self._path)
         except OSError as exc:
-            raise InputError(
-                f"{self._path} cannot be written ({exc.strerror}); name another file by --resume"
-            ) from exc
+            raise InputError(f"{self._path} cannot be written ({exc.strerror}); name another file by --resume") from exc

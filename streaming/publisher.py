@@ -1,4 +1,4 @@
-"""What a shop's back office says: which items there are, facts about them, orders to the workers, and what time it is."""
+"""What a shop's back office says: which items there are, facts about them, orders to the workers, what time it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Puts records on `catalogue`, `knowledge`, `control` and `ticks`. Thread-safe, and safe over a fork, as `Delivery` is.
+    """Puts records on `catalogue`, `knowledge`, `control` and `ticks`. Thread-safe, and safe over a fork.
 
         with Publisher(settings) as shop:
             shop.put_item(Item(item_id="B00N1", title="Rose hand cream", price=7.5))
@@ -57,9 +57,7 @@ class Publisher:
     def tick(self, time: int, partition: int) -> None:
         """Time passes on one partition. Only where nothing else ticks: live workers do it themselves."""
         value = validated(Tick(time=time))
-        self.delivery.send(
-            self._prefix + topics.TICKS.name, value, headers=codec.HEADERS, partition=partition
-        )
+        self.delivery.send(self._prefix + topics.TICKS.name, value, headers=codec.HEADERS, partition=partition)
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything put before this call is confirmed or refused; raises DeliveryError as `Delivery`."""
@@ -88,9 +86,7 @@ class Publisher:
 
 def items_of(frame: pl.DataFrame) -> Iterator[Item]:
     """The items of a shop folder's table `items`, row by row."""
-    for row in frame.select([name for name in Item.__struct_fields__ if name in frame.columns]).iter_rows(
-        named=True
-    ):
+    for row in frame.select([name for name in Item.__struct_fields__ if name in frame.columns]).iter_rows(named=True):
         given = {name: value for name, value in row.items() if value is not None}
         if "attributes" in given:
             given["attributes"] = json.loads(given["attributes"])

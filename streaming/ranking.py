@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from index.exact import Hits, Vectors, inner
+from index.exact import Hits, Vectors
 from streaming import said
 from streaming.errors import InputError
-from streaming.items import Shop, sellable
+from streaming.items import Shop, Words, sellable
 from streaming.records import Level
 from streaming.sessions import SessionState, Step, in_cart, was_bought
 
@@ -76,6 +76,8 @@ class Ranking:
     candidates: list[Candidate]
     level: Level
     """`full` where the session's vector had its say, `graph` where counts alone had, else `popular`."""
+    words: Words = ()
+    """What the steps of the history were read as, for the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Selection:
     head: Candidate | None
     """The best of those not gone, within the cool-down or not; where all are gone, the best of them."""
     live: float
-    """Score, now, of the best offer that is still live; 0: none is."""
+    """Score, now, of the best offer that is still live; 0: none is, or only ones too far below to matter."""
 
     @property
     def gain(self) -> float:
@@ -98,32 +100,38 @@ class Selection:
         return best[0].score - self.live if best else 0.0
 
 
-def rank(state: SessionState, vector: Vectors, hits: Hits, shop: Shop, settings: RankingSettings) -> Ranking:
+class Sight(NamedTuple):
+    """A session as the encoder sees it."""
+
+    vector: Vectors
+    """(dimension,); zeros: nothing is known of what it saw."""
+    words: Words
+    """What the steps of its history were read as."""
+
+
+def rank(state: SessionState, sight: Sight, hits: Hits, shop: Shop, settings: RankingSettings) -> Ranking:
     """Joins the candidates of index, counts and popularity, and scores them.
 
     Args:
-        vector: (dimension,), the session's; zeros: nothing is known of what it saw.
         hits: the items nearest to it, with their cosine.
     """
     popular = shop.popular()
     neighbours = shop.counts.neighbours(decayed(state.history, settings.decay), settings.neighbours)
     # Shares of pairs are small numbers: beside a cosine they count only on the scale of the best of them.
     best = max((score for _, score, _ in neighbours), default=0.0)
-    together = {item_id: (score / best, evidence) for item_id, score, evidence in neighbours if best > 0}
-    near = dict(hits)
-    ids = dict.fromkeys((*near, *together, *islice(popular, settings.popular)))
-    if vector.any():
-        near |= _cosines([item_id for item_id in ids if item_id not in near], vector, shop)
-    candidates = []
-    for item_id in ids:
-        count, evidence = together.get(item_id, (0.0, None))
-        n = settings.near * min(1.0, max(0.0, near.get(item_id, 0.0)))
-        t = settings.together * count
-        p = settings.prior * popular.get(item_id, 0.0)
-        candidates.append(Candidate(item_id, round(-math.expm1(-(n + t + p)), 6), n, t, p, evidence))
-    candidates.sort(key=lambda candidate: (-candidate.score, candidate.item_id))
+    together = {item_id: score / best for item_id, score, _ in neighbours if best > 0}
+    evidence = {item_id: because for item_id, _, because in neighbours if best > 0}
+    found = {item_id for item_id, _ in hits}
+    ids = sorted({*found, *together, *islice(popular, settings.popular)})
+    near = shop.index.cosines(ids, sight.vector) if sight.vector.any() else {}
+    n = settings.near * np.clip(_column(near, ids), 0, 1)  # (candidates,) each
+    t = settings.together * _column(together, ids)
+    p = settings.prior * _column(popular, ids)
+    scores = np.round(-np.expm1(-(n + t + p)), 6)
+    order = np.argsort(-scores, kind="stable").tolist()  # ties stay in the order of the ids
+    rows = list(zip(ids, scores.tolist(), n.tolist(), t.tolist(), p.tolist(), map(evidence.get, ids), strict=True))
     level: Level = "full" if near else "graph" if together else "popular"
-    return Ranking(candidates, level)
+    return Ranking([Candidate(*rows[place]) for place in order], level, sight.words)
 
 
 def decayed(history: Sequence[Step], decay: float) -> list[tuple[str, float]]:
@@ -141,8 +149,9 @@ def select(
     count: int,
     cooldown_ms: int,
     repeat: bool,
+    enough: float,
 ) -> Selection:
-    """Walks down a ranking until there are `count` offers.
+    """Walks down a ranking until there are `count` offers, and the gain over what is live is known or `enough`.
 
     Never offered: an item that the catalogue does not have, that is unavailable or out of stock, that was bought in
     this session, that stands in its cart, that was sent within the cool-down, or, unless `repeat`, that is in the
@@ -173,17 +182,13 @@ def select(
             live = candidate.score
         if len(offers) < count and not said.barred(told, item_id, time, cooldown_ms):
             offers.append(candidate)
-        if len(offers) == count and (live or not is_live):
+        if len(offers) == count and (live or not is_live or candidate.score < offers[0].score - enough):
             break
     if offers or head is not None:
         return Selection(offers, [], head, live)
     return Selection([], gone[:count], gone[0] if gone else None, live)
 
 
-def _cosines(item_ids: Sequence[str], vector: Vectors, shop: Shop) -> dict[str, float]:
-    """Cosines with items that the index did not bring up; none of those it does not have."""
-    found = [(item_id, row) for item_id in item_ids if (row := shop.index.vector(item_id)) is not None]
-    if not found:
-        return {}
-    cosines = inner(np.stack([row for _, row in found]), vector)
-    return {item_id: float(cosine) for (item_id, _), cosine in zip(found, cosines, strict=True)}
+def _column(values: Mapping[str, float], ids: Sequence[str]) -> NDArray[np.float64]:
+    """(ids,), 0 where there is no value."""
+    return np.array([values.get(item_id, 0.0) for item_id in ids], dtype=np.float64)

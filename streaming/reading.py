@@ -165,6 +165,12 @@ class HeldConsumer(driver.Consumer):
         """True once the source partitions of this assignment were released."""
         return not (self._revoking or self._holding)
 
+    def caught_up(self, topic: str, partition: int) -> bool:
+        """True if every record of the partition that the broker has told of was let through the gate."""
+        tp = TP(topic, partition)
+        end, expected = self.highwater(tp), self._expected.get(tp)
+        return end is not None and expected is not None and expected >= end
+
     def unread(self) -> dict[tuple[str, int], int]:
         """Records of the source partitions that this worker owns and has not read yet, by topic and partition."""
         behind = {}

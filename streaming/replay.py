@@ -66,9 +66,7 @@ class EventLog:
 
     has_ticks = False
 
-    def __init__(
-        self, name: str, events: pl.DataFrame, on_refused: Callable[[InputError], None] | None = None
-    ) -> None:
+    def __init__(self, name: str, events: pl.DataFrame, on_refused: Callable[[InputError], None] | None = None) -> None:
         self.name = name
         self.refused = 0
         self._on_refused = on_refused
@@ -261,9 +259,7 @@ class Replay:
     def _tick(self, moment: int, partitions: int) -> None:
         value = codec.encode(Tick(time=moment))
         for partition in range(partitions):
-            self._delivery.send(
-                self._prefix + topics.TICKS.name, value, headers=codec.HEADERS, partition=partition
-            )
+            self._delivery.send(self._prefix + topics.TICKS.name, value, headers=codec.HEADERS, partition=partition)
 
     def _save(self, watermark: Watermark) -> None:
         if self._position is not None:

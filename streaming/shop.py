@@ -40,9 +40,7 @@ class ShopInfo(BaseModel):
 
     def to_toml(self) -> str:
         """As it stands in `shop.toml`; JSON's strings, numbers and booleans are TOML's too."""
-        lines = [
-            f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in self if value is not None
-        ]
+        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in self if value is not None]
         return "\n".join(lines) + "\n"
 
 
@@ -61,9 +59,7 @@ class ShopFolder:
             InputError: there is no such folder, no table in it, or its shop.toml is wrong.
         """
         if not path.is_dir():
-            raise InputError(
-                f"{path} is no folder, expected a shop folder with a table `events`, `items` or `facts`"
-            )
+            raise InputError(f"{path} is no folder, expected a shop folder with a table `events`, `items` or `facts`")
         self.path = path
         self.files = {table: file for table in TABLES if (file := find(path, table)) is not None}
         if not self.files:
@@ -87,7 +83,9 @@ class ShopFolder:
             return pl.DataFrame(schema=schema), TableReport(name, "none")
         try:
             return check(name, scan(file), file)
-        except pl.exceptions.ComputeError:
+        except (pl.exceptions.ComputeError, OSError) as exc:
+            if file.name.lower().endswith(".parquet"):
+                raise InputError(f"{file} cannot be read to its end ({exc}); copy it or write it anew") from exc
             return check(name, scan_damaged(file), file)
 
 

@@ -37,16 +37,12 @@ def find(folder: Path, table: str) -> Path | None:
     found = sorted(path for path in folder.glob(f"{table}.*") if path.name[len(table) :].lower() in ENDINGS)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise InputError(
-            f"{folder} has {names}, expected one file for the table {table!r}; move the other away"
-        )
+        raise InputError(f"{folder} has {names}, expected one file for the table {table!r}; move the other away")
     if found:
         return found[0]
     others = [path.name for path in sorted(folder.glob(f"{table}.*"))]
     if others:
-        raise InputError(
-            f"{folder / others[0]} has an ending that is not read, expected one of {', '.join(ENDINGS)}"
-        )
+        raise InputError(f"{folder / others[0]} has an ending that is not read, expected one of {', '.join(ENDINGS)}")
     return None
 
 
@@ -96,9 +92,7 @@ def scan_damaged(path: Path) -> pl.LazyFrame:
             schema = {ROW: pl.UInt32, BROKEN: pl.String} | dict.fromkeys(names, pl.String)
             frames.append(pl.DataFrame(fixed | columns, schema=schema))
     except (OSError, EOFError) as exc:
-        raise InputError(
-            f"{path} cannot be read to its end ({_first_line(exc)}); copy or pack it anew"
-        ) from exc
+        raise InputError(f"{path} cannot be read to its end ({_first_line(exc)}); copy or pack it anew") from exc
     if not frames:
         if ".jsonl" in path.name.lower():
             return pl.LazyFrame(schema={ROW: pl.UInt32, BROKEN: pl.String})

@@ -34,8 +34,8 @@ def tail(
     """Records of whole topics, as they come; in order within a partition.
 
     `names` are whole, with their prefix. With `follow` it ends only after `idle_s` of silence; without, it ends with
-    what was there when it began. A broker may tell an end that is too low (the local one does, after a batch), so the end is an end
-    only once nothing more comes for a moment, or a record written later does.
+    what was there when it began. A broker may tell an end that is too low (the local one does, after a batch), so the
+    end is an end only once nothing more comes for a moment, or a record written later does.
 
     Raises:
         InputError: a topic is not there.
@@ -44,9 +44,7 @@ def tail(
     began_ms = time.time_ns() // 1_000_000
     consumer = _connected(settings)
     try:
-        partitions = [
-            TopicPartition(name, number) for name in names for number in _partitions(consumer, name)
-        ]
+        partitions = [TopicPartition(name, number) for name in names for number in _partitions(consumer, name)]
         consumer.assign(partitions)
         if start == "beginning":
             consumer.seek_to_beginning(*partitions)
@@ -57,9 +55,7 @@ def tail(
         else:
             yield from _until_end(consumer, partitions, began_ms)
     except KafkaError as exc:
-        raise BrokerError(
-            f"reading {', '.join(names)} stopped: {exc}; start again when the broker answers"
-        ) from exc
+        raise BrokerError(f"reading {', '.join(names)} stopped: {exc}; start again when the broker answers") from exc
     finally:
         consumer.close(autocommit=False)
 
@@ -103,9 +99,7 @@ def _until_idle(consumer: KafkaConsumer, idle_s: float) -> Iterator[KafkaRecord]
             heard = time.monotonic()
 
 
-def _until_end(
-    consumer: KafkaConsumer, partitions: list[TopicPartition], began_ms: int
-) -> Iterator[KafkaRecord]:
+def _until_end(consumer: KafkaConsumer, partitions: list[TopicPartition], began_ms: int) -> Iterator[KafkaRecord]:
     ends = consumer.end_offsets(partitions)
     open_ones = set(partitions)
     quiet_since = time.monotonic()

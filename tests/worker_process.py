@@ -53,7 +53,7 @@ class WorkerProcess:
     """One worker with its own data folder. `command` replaces `python -m streaming worker`."""
 
     def __init__(
-        self, settings: Settings, folder: Path, command: Sequence[str] = ("-m", "tests.torture.worker_without")
+        self, settings: Settings, folder: Path, command: Sequence[str] = ("-m", "streaming", "worker")
     ) -> None:
         self.settings = settings
         self.data_dir = settings.worker.data_dir

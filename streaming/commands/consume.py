@@ -27,9 +27,7 @@ def consume(
     suppressed: Annotated[
         bool, typer.Option("--suppressed", help="Instead, what was held back and by which rule.")
     ] = False,
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Begin with what is there already.")
-    ] = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with what is there already.")] = False,
     clock: Annotated[
         Clock,
         typer.Option(help="What expiry is judged by: this machine's clock, or the newest event time seen."),
@@ -39,25 +37,21 @@ def consume(
     idle_s: Annotated[
         float | None, typer.Option(min=0.1, help="End after so many seconds without one.", show_default=False)
     ] = None,
-    titles: Annotated[
-        bool, typer.Option(help="Show items by the titles that `catalogue` has, not by id.")
-    ] = True,
+    titles: Annotated[bool, typer.Option(help="Show items by the titles that `catalogue` has, not by id.")] = True,
     brokers: Brokers = None,
     as_json: Json = False,
 ) -> None:
-    """Print predictions as they come, until Ctrl-C. With --json one object a line, as on the wire.
+    """Print predictions as they come, until Ctrl-C.
 
-    Shown is what a visitor should see now: no repeats, nothing expired, nothing withdrawn. For a replay of the past
-    give --clock record.
+    Shown is what a visitor should see now: no repeats, nothing expired, nothing withdrawn. For a replay of the
+    past give --clock record. With --json one object a line, with the fields of the wire.
     """
     settings = settings_for(brokers)
     start: Start = "beginning" if from_beginning else "end"
     say = Console(highlight=False, markup=False, soft_wrap=True)
     names = _titles(settings) if titles and not as_json else {}
     with PredictionConsumer(settings, start=start, clock=clock, idle_s=idle_s) as predictions:
-        found: Iterable[Prediction | Suppressed] = (
-            _held_back(settings, start, idle_s) if suppressed else predictions
-        )
+        found: Iterable[Prediction | Suppressed] = _held_back(settings, start, idle_s) if suppressed else predictions
         for record in islice(found, limit):
             if as_json:
                 print(json.dumps(codec.plain(record)), flush=True)
@@ -75,9 +69,10 @@ def readable(prediction: Prediction, offers: int, titles: Mapping[str, str]) -> 
         head += f"  ({prediction.level})"
     if not prediction.items:
         return f"{head}\n            nothing to show any more"
+    whys = [offer.reasons[0].sentence if offer.reasons else "" for offer in prediction.items[:offers]]
     lines = [
-        f"    {offer.score:6.1%}  {titles.get(offer.item_id, offer.item_id)}  {offer.reasons[0].sentence if offer.reasons else ''}".rstrip()
-        for offer in prediction.items[:offers]
+        f"    {offer.score:6.1%}  {titles.get(offer.item_id, offer.item_id)}  {why}".rstrip()
+        for offer, why in zip(prediction.items, whys, strict=False)
     ]
     left = len(prediction.items) - offers
     return "\n".join([head, *lines, *([f"            and {left} more"] if left > 0 else [])])

@@ -19,9 +19,7 @@ from streaming.settings import Settings
 
 app = typer.Typer(help="List what could not be read, and send it again.", no_args_is_help=True)
 
-Error = Annotated[
-    str | None, typer.Option(metavar="CODE", help="Only those of this error.", show_default=False)
-]
+Error = Annotated[str | None, typer.Option(metavar="CODE", help="Only those of this error.", show_default=False)]
 Only = Annotated[
     str | None,
     typer.Option(metavar="PARTITION:OFFSET", help="Only the one that stands there.", show_default=False),

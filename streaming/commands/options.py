@@ -45,7 +45,5 @@ def moment(text: str | None, option: str) -> int | None:
     try:
         when = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise InputError(
-            f"{option} {text!r}, expected a time such as 2017-11-01T00:00, or ms since the epoch"
-        ) from exc
+        raise InputError(f"{option} {text!r}, expected a time such as 2017-11-01T00:00, or ms since the epoch") from exc
     return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)

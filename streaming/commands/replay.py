@@ -31,24 +31,16 @@ _SHOWN = 5
 
 
 def replay(
-    log: Annotated[
-        Path, typer.Argument(help="A shop folder, or a file of `beforehand capture`.", show_default=False)
-    ],
+    log: Annotated[Path, typer.Argument(help="A shop folder, or a file of `beforehand capture`.", show_default=False)],
     speed: Annotated[
         str,
-        typer.Option(
-            metavar="FACTOR|N/s|max", help="Times faster than it happened, or N events a second, or at once."
-        ),
+        typer.Option(metavar="FACTOR|N/s|max", help="Times faster than it happened, or N events a second, or at once."),
     ] = "1",
     since: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Begin there: 2017-11-01T00:00, or ms. UTC.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many records.", show_default=False)
-    ] = None,
-    catalogue: Annotated[
-        bool, typer.Option("--catalogue", help="First put the shop's items on `catalogue`.")
-    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.", show_default=False)] = None,
+    catalogue: Annotated[bool, typer.Option("--catalogue", help="First put the shop's items on `catalogue`.")] = False,
     ticks: Annotated[bool, typer.Option(help="Make time pass by the events' own times.")] = True,
     resume: Annotated[
         Path | None,
@@ -65,8 +57,8 @@ def replay(
     """
     pace = Pace.parse(speed)
     settings = settings_for(brokers)
-    say = Console(stderr=True, highlight=False)
-    items, source = _opened(log, _moment(since), limit, catalogue, say)
+    say = Console(stderr=True, highlight=False, soft_wrap=True)
+    items, source, set_aside = _opened(log, _moment(since), limit, catalogue, say)
     if items is not None:
         _put_items(items, settings, say)
     position = None
@@ -94,6 +86,7 @@ def replay(
     report = {
         "log": source.name,
         "records": done.sent - refused,
+        "set_aside": set_aside,
         "refused": refused,
         "skipped": done.skipped,
         "ticks": done.ticks,
@@ -117,13 +110,11 @@ def replay(
 
 def _opened(
     path: Path, since: int | None, limit: int | None, catalogue: bool, say: Console
-) -> tuple[pl.DataFrame | None, Log]:
+) -> tuple[pl.DataFrame | None, Log, int]:
     if path.is_file():
         if catalogue:
-            raise InputError(
-                f"--catalogue with the captured file {path}, expected a shop folder; leave it out"
-            )
-        return None, CaptureLog(path, since=since, limit=limit)
+            raise InputError(f"--catalogue with the captured file {path}, expected a shop folder; leave it out")
+        return None, CaptureLog(path, since=since, limit=limit), 0
     if not path.exists():
         raise InputError(f"{path} is not there, expected a shop folder or a file of `beforehand capture`")
     shop = ShopFolder(path)
@@ -137,7 +128,8 @@ def _opened(
     if limit is not None:
         events = events.head(limit)
     items = shop.table("items")[0] if catalogue else None
-    return items, EventLog(path.name, events, lambda exc: say.print(f"refused: {exc}", markup=False))
+    source = EventLog(path.name, events, lambda exc: say.print(f"refused: {exc}", markup=False))
+    return items, source, report.read - report.kept
 
 
 def _moment(text: str | None) -> int | None:
@@ -146,9 +138,7 @@ def _moment(text: str | None) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise InputError(
-            f"--from {text!r}, expected a time such as 2017-11-01T00:00, or ms since the epoch"
-        ) from exc
+        raise InputError(f"--from {text!r}, expected a time such as 2017-11-01T00:00, or ms since the epoch") from exc
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -164,18 +154,12 @@ def _put_items(items: pl.DataFrame, settings: Settings, say: Console) -> None:
 def _shown(say: Console) -> Iterator[Callable[[replaying.Progress], None]]:
     """A bar on standard error where that is a terminal; elsewhere nothing moves."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    bar = Progress(
-        *columns, TextColumn("{task.fields[detail]}"), console=say, disable=not sys.stderr.isatty()
-    )
+    bar = Progress(*columns, TextColumn("{task.fields[detail]}"), console=say, disable=not sys.stderr.isatty())
     with bar:
         task = bar.add_task("replay", total=None, detail="")
 
         def note(now: replaying.Progress) -> None:
-            moment = (
-                ""
-                if now.at is None
-                else datetime.fromtimestamp(now.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-            )
+            moment = "" if now.at is None else datetime.fromtimestamp(now.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
             behind = f", {now.behind_s:.1f} s behind" if now.behind_s >= 0.1 else ""
             bar.update(task, total=now.total, completed=now.skipped + now.sent, detail=moment + behind)
 

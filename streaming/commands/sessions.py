@@ -32,9 +32,7 @@ def sessions(
             show_default=False,
         ),
     ] = None,
-    closed: Annotated[
-        bool, typer.Option("--closed", help="Those too that have ended but are remembered.")
-    ] = False,
+    closed: Annotated[bool, typer.Option("--closed", help="Those too that have ended but are remembered.")] = False,
     brokers: Brokers = None,
     as_json: Json = False,
 ) -> None:
@@ -113,9 +111,7 @@ def _show(states: dict[str, SessionState]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for title in ("session", "last event (UTC)", "clicks", "browses", "in cart", "sent", "last step"):
-        table.add_column(
-            title, justify="right" if title in ("clicks", "browses", "in cart", "sent") else "left"
-        )
+        table.add_column(title, justify="right" if title in ("clicks", "browses", "in cart", "sent") else "left")
     for name, state in newest[:_SHOWN]:
         step = state.history[-1] if state.history else None
         last = "" if step is None else f"{step.kind} {step.subject}"

@@ -1,4 +1,5 @@
 import json
+import os
 
 import polars as pl
 import pytest
@@ -47,6 +48,29 @@ def test_a_model_folder_is_replaced_and_its_version_changes(model, tmp_path):
     second = model.save(tmp_path / "model")
     assert second.version != first.version
     assert ModelFolder.load(tmp_path / "model").counts.support("tea", "milk") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_nothing_of_the_old_folder_is_left_in_the_new(model, tmp_path):
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "stale").write_text("from before")
+    model.save(tmp_path / "model")
+    assert not (tmp_path / "model" / "stale").exists()
+
+
+def test_a_fault_while_renaming_puts_the_old_folder_back(model, tmp_path, monkeypatch):
+    first = model.save(tmp_path / "model")
+    rename = os.rename
+
+    def refuse_the_new(source, target):
+        if str(source).endswith(".new"):
+            raise OSError("Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse_the_new)
+    with pytest.raises(OSError, match="Input/output"):
+        model.save(tmp_path / "model")
+    assert ModelFolder.load(tmp_path / "model").version == first.version
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from streaming import batcher as module
 from streaming import codec, sessions
-from streaming.batcher import Batcher, Forget
+from streaming.batcher import Batcher
 from streaming.decisions import Decision, Due
+from streaming.event_queue import Forget
 from streaming.exits import Exit
 from streaming.intake import Intake
 from streaming.privacy import Pseudonyms
@@ -24,6 +25,7 @@ from streaming.store import StateStore
 from streaming.telemetry import Metrics
 from tests.streaming.test_store import Disk
 
+IDLE_MS = 60_000
 NOW = 1_700_000_000_000
 PREFIX = "p."
 STATE = "p.worker-sessions-changelog"
@@ -34,7 +36,7 @@ class Ended(Exception):
 
 
 class Engine:
-    """Advances states and says nothing; fails on items called `bad`; teaches one transition an event."""
+    """Advances states, closes idle ones, says nothing; fails on items called `bad`; teaches one transition an event."""
 
     def __init__(self) -> None:
         self.pieces: list[int] = []
@@ -44,7 +46,9 @@ class Engine:
         changed, decisions = {}, []
         for event in events:
             if isinstance(event, Due):
-                changed[event.session] = sessions.stub(states[event.session])
+                state = changed.get(event.session) or states[event.session]
+                if state.last_time + IDLE_MS <= event.time:
+                    changed[event.session] = sessions.stub(state)
                 decisions.append(Decision(event, silent="not_due"))
                 continue
             if event.item_id == "bad":
@@ -59,7 +63,16 @@ class Engine:
 class Record:
     """A record as Faust's agents hand it over."""
 
-    def __init__(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes, generation: int = 1):
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        key: bytes | None,
+        value: bytes,
+        generation: int = 1,
+        sent: int = NOW,
+    ):
         self.message = SimpleNamespace(
             topic=PREFIX + topic,
             partition=partition,
@@ -67,7 +80,7 @@ class Record:
             key=key,
             value=value,
             headers=[],
-            timestamp=NOW / 1000,
+            timestamp=sent / 1000,
             generation_id=generation,
         )
         self.log: list[Any] = []
@@ -81,13 +94,16 @@ class Bench:
     """A batcher with everything around it replaced by lists."""
 
     def __init__(self, **worker: Any) -> None:
-        settings = Settings(no_pseudonyms=True, topics={"prefix": PREFIX}, worker={"session_idle_ms": 60_000, **worker})
+        settings = Settings(
+            no_pseudonyms=True, topics={"prefix": PREFIX}, worker={"session_idle_ms": IDLE_MS, **worker}
+        )
         self.log: list[Any] = []
         self.disk = Disk()
         self.engine = Engine()
         self.generation = 1
         self.offsets: dict[tuple[str, int], int] = {}
         self.discarded: list[Any] = []
+        self.behind: set[tuple[str, int]] = set()
         self.fail: Callable[[Any], None] = lambda record: None
         self.metrics = Metrics()
         self.model = ThreadPoolExecutor(1)
@@ -111,6 +127,9 @@ class Bench:
 
     def committed(self, topic: str, partition: int) -> int | None:
         return self.offsets.get((topic, partition))
+
+    def caught_up(self, topic: str, partition: int) -> bool:
+        return (topic, partition) not in self.behind
 
     def owned_partitions(self) -> set[int]:
         return {0, 1}
@@ -155,11 +174,11 @@ def view(
     generation: int = 1,
 ) -> Record:
     value = codec.encode(EventRecord(kind="view", session_id=session, time=time, item_id=item))
-    return Record("browses", partition, offset, session.encode(), value, generation)
+    return Record("browses", partition, offset, session.encode(), value, generation, sent=time)
 
 
 def tick(offset: int, time: int, partition: int = 0) -> Record:
-    return Record("ticks", partition, offset, None, codec.encode(Tick(time=time)))
+    return Record("ticks", partition, offset, None, codec.encode(Tick(time=time)), sent=time)
 
 
 def kinds(log: list[Any]) -> list[Any]:
@@ -249,6 +268,37 @@ def test_a_tick_finds_the_sessions_that_wait_and_only_those() -> None:
     assert not codec.decode(bench.disk.kept[(0, b"s2")], SessionState).closed
 
 
+def closed(bench: Bench, session: bytes = b"s1") -> bool:
+    return codec.decode(bench.disk.kept[(0, session)], SessionState).closed
+
+
+def test_a_tick_waits_for_the_events_that_were_sent_before_it() -> None:
+    bench = Bench()
+    bench.run(view(0))
+    bench.behind = {("p.browses", 0)}  # a worker that catches up: what was sent before the tick is still unread
+    bench.run(tick(0, NOW + 60_000))
+    assert not closed(bench)
+    bench.run(view(1, time=NOW + 50_000))  # the session was alive all along
+    bench.run(view(2, "s2", time=NOW + 61_000))  # sent after the tick: now it counts
+    assert not closed(bench)
+    bench.behind = set()
+    bench.run(tick(1, NOW + 110_000))
+    assert closed(bench)
+
+
+def test_a_tick_waits_for_what_is_in_the_queue() -> None:
+    async def story() -> list[bool]:
+        bench = Bench()
+        await bench.batcher._round([view(0)])
+        await bench.batcher.queue.put(view(1, time=NOW + 50_000))
+        await bench.batcher._round([tick(0, NOW + 60_000)])
+        before = closed(bench)
+        await bench.batcher._round(await bench.batcher.queue.collect())
+        return [before, closed(bench)]
+
+    assert asyncio.run(story()) == [False, False]
+
+
 def test_a_stub_is_deleted_once_its_offsets_are_committed() -> None:
     bench = Bench()
     bench.run(view(7))
@@ -287,26 +337,6 @@ def test_forgets_a_session_and_all_sessions_of_a_user() -> None:
         assert closed == {(0, b"s1"): True, (1, b"s2"): True, (0, b"s3"): False}
 
     asyncio.run(story())
-
-
-def test_a_batch_ends_where_a_session_comes_from_a_second_partition() -> None:
-    async def story() -> list[list[int]]:
-        bench = Bench()
-        for record in (view(0), view(1), view(5, partition=1), view(2)):
-            await bench.batcher.put(record)
-        return [[event.message.offset for event in await bench.batcher._collect()] for _ in range(3)]  # type: ignore
-
-    assert asyncio.run(story()) == [[0, 1], [5], [2]]
-
-
-def test_a_lone_event_does_not_wait_and_a_full_queue_makes_full_batches() -> None:
-    async def story() -> list[int]:
-        bench = Bench(batch_events=3)
-        for offset in range(7):
-            await bench.batcher.put(view(offset))
-        return [len(await bench.batcher._collect()) for _ in range(3)]
-
-    assert asyncio.run(story()) == [3, 3, 1]
 
 
 def test_counts_what_was_decided() -> None:

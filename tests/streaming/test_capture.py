@@ -82,8 +82,7 @@ def test_a_file_that_was_cut_off_gives_what_came_before_and_then_says_so(tmp_pat
     found: list[int] = []
 
     with pytest.raises(InputError, match=name):
-        for record in read_capture(tmp_path / name):
-            found.append(record.offset)
+        found.extend(record.offset for record in read_capture(tmp_path / name))
     assert found == list(range(len(found)))
     assert len(found) > 100
 

@@ -16,7 +16,7 @@ from streaming.records import Prediction
 from streaming.settings import Settings
 from tests.streaming.test_ledger import MINUTE, NOW, prediction
 
-Row = namedtuple("Row", ["topic", "partition", "offset", "value"])  # noqa: PYI024 - as kafka-python gives it
+Row = namedtuple("Row", ["topic", "partition", "offset", "value"])
 TOPIC = "beforehand.predictions"
 
 

@@ -46,7 +46,7 @@ def told(item_id: str, title: str) -> Event:
 
 def nearest(shop: Shop, words: str) -> list[str]:
     shop.read([words])
-    vector = shop.vector_of(Step(1, 1, SEARCH, words))
+    vector = shop.vector_of(Step(1, 1, SEARCH, words), words)
     assert vector is not None
     return [item_id for item_id, _ in shop.index.search(vector[None, :], 5)[0]]
 
@@ -105,20 +105,18 @@ def test_a_vector_does_not_depend_on_what_was_encoded_beside_it() -> None:
 def test_an_unknown_item_has_the_vector_of_the_title_an_event_told() -> None:
     shop, texts = shop_of("tea pot")
     step = Step(1, 1, VIEW, "new")
-    assert shop.vector_of(step) is None
-    assert shop.title("new") is None
+    assert shop.words_of([step]) == (None,)
+    assert shop.vector_of(step, None) is None
     shop.met(told("new", "copper pot"))
-    vector = shop.vector_of(step)
+    assert shop.words_of([step, Step(2, 2, SEARCH, "hat"), Step(3, 3, VIEW, "tea")]) == ("copper pot", "hat", None)
+    vector = shop.vector_of(step, "copper pot")
     assert vector is not None
     assert np.allclose(vector, DummyTextEncoder().encode(["copper pot"])[0])
-    assert shop.title("new") == "copper pot"
     shop.upsert([Item(item_id="new", title="copper kettle")])
-    assert shop.title("new") == "copper kettle"
-    assert shop.text_of(step) is None
-    calls = len(texts.calls)
+    assert shop.words_of([step]) == (None,)
+    calls, version = len(texts.calls), shop.version
     shop.met(told("new", "something else"))
-    assert shop.title("new") == "copper kettle"
-    assert len(texts.calls) == calls
+    assert (len(texts.calls), shop.version) == (calls, version)
 
 
 def test_the_version_grows_with_every_vector_that_changes() -> None:
@@ -137,9 +135,10 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     shop, texts = shop_of("tea pot")
     for n in range(5):
         shop.met(told(f"new {n}", f"title {n}"))
-    assert [shop.title(f"new {n}") is None for n in range(5)] == [True, True, False, False, False]
+    steps = [Step(n, n, VIEW, f"new {n}") for n in range(5)]
+    assert shop.words_of(steps) == (None, None, "title 2", "title 3", "title 4")
     for n in range(5):
-        assert shop.vector_of(Step(1, 1, SEARCH, f"words {n}")) is not None
+        assert shop.vector_of(Step(1, 1, SEARCH, f"words {n}"), f"words {n}") is not None
     asked = len(texts.calls)
     shop.read(["words 4", "words 3"])
     assert len(texts.calls) == asked

@@ -14,9 +14,7 @@ def test_what_is_no_speed_is_refused_by_name(text: str) -> None:
         Pace.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "due"), [("1", 6.0), ("60", 0.1), ("0.5", 12.0), ("300/s", 0.01), ("max", 0.0)]
-)
+@pytest.mark.parametrize(("text", "due"), [("1", 6.0), ("60", 0.1), ("0.5", 12.0), ("300/s", 0.01), ("max", 0.0)])
 def test_the_fourth_record_six_seconds_after_the_first_is_due(text: str, due: float) -> None:
     assert Pace.parse(text).due_s(3, 6000) == pytest.approx(due)
 

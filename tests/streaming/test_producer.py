@@ -40,9 +40,7 @@ def test_each_kind_goes_to_its_topic_keyed_by_session_as_the_intake_wants_it(
     assert record["topic"] == f"beforehand.{topic.name}"
     assert record["partition"] is None
     source = Source(topics.SOURCES.index(topic), 0, 0, NOW)
-    event = Intake(Pseudonyms(None), "beforehand.").accept(
-        source, record["key"], record["value"], record["headers"]
-    )
+    event = Intake(Pseudonyms(None), "beforehand.").accept(source, record["key"], record["value"], record["headers"])
     assert isinstance(event, Event)
     assert (event.session, event.kind, event.time) == ("s-é", kind, NOW)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from index.counts import Counts
-from streaming.ranking import Candidate, Ranking, RankingSettings, Selection, decayed, rank, select
+from streaming.errors import InputError
+from streaming.ranking import Candidate, Ranking, RankingSettings, Selection, Sight, decayed, rank, select
 from streaming.records import IndexVersion, Item, Offer, Prediction
 from streaming.said import NOTHING, after_sending
 from streaming.sessions import FRESH, SessionState, advance
@@ -33,16 +34,18 @@ def pairs(*sessions: str) -> Counts:
 def ranked(state: SessionState, shop: Any, *, vector: bool = True, settings: RankingSettings = SETTINGS) -> Ranking:
     folded = shop.index.vector(state.history[-1].subject) if vector else np.zeros(shop.dimension, dtype=np.float32)
     hits = shop.index.search(folded[None, :], settings.nearest)[0] if vector else []
-    return rank(state, folded, hits, shop, settings)
+    return rank(state, Sight(folded, shop.words_of(state.history)), hits, shop, settings)
 
 
 def test_the_score_is_what_its_formula_says() -> None:
-    shop = stocked(pairs("mug-1>hat-1", "mug-1>hat-1", "saw-1"))
+    shop = stocked(pairs("mug-1>saw-2", "mug-1>saw-2", "mug-1>hat-1", "saw-1"))
     found = {c.item_id: c for c in ranked(state_after(("view", "mug-1")), shop).candidates}
     hat = found["hat-1"]
-    together = dict((i, s) for i, s, _ in shop.counts.neighbours([("mug-1", 1.0)], 5))["hat-1"]
+    neighbours = {item: score for item, score, _ in shop.counts.neighbours([("mug-1", 1.0)], 5)}
     cosine = float(shop.index.vector("hat-1") @ shop.index.vector("mug-1"))  # type: ignore[operator]
-    assert hat.together == pytest.approx(together)
+    assert hat.together == pytest.approx(neighbours["hat-1"] / neighbours["saw-2"])  # relative to the best neighbour
+    assert found["saw-2"].together == 1.0
+    assert hat.together < 0.9
     assert hat.near == pytest.approx(0.8 * max(0.0, cosine), abs=1e-6)
     assert hat.prior == pytest.approx(0.05 * shop.counts.prior("hat-1"))
     assert hat.score == pytest.approx(1 - np.exp(-(hat.near + hat.together + hat.prior)), abs=1e-6)
@@ -63,7 +66,9 @@ def test_candidates_come_from_all_three_sources_best_first() -> None:
     assert saw.near == pytest.approx(0.8 * max(0.0, cosine), abs=1e-6)  # not among the hits, and scored all the same
 
 
-@pytest.mark.parametrize(("vector", "counts", "level"), [(True, True, "full"), (False, True, "graph"), (False, False, "popular")])
+@pytest.mark.parametrize(
+    ("vector", "counts", "level"), [(True, True, "full"), (False, True, "graph"), (False, False, "popular")]
+)
 def test_the_level_tells_what_had_its_say(vector: bool, counts: bool, level: str) -> None:
     shop = stocked(pairs("mug-1>hat-1") if counts else pairs("saw-1"))
     assert ranked(state_after(("view", "mug-1")), shop, vector=vector).level == level
@@ -89,8 +94,10 @@ def choose(state: SessionState, order: str, time: int = START, **over: Any) -> S
     items = order.split()
     ranking = Ranking([Candidate(item, 0.9 - 0.1 * n) for n, item in enumerate(items)], "full")
     shop = stocked()
-    shop.upsert([Item(item_id="hat-1", title="felt winter hat", available=False), Item(item_id="hat-2", title="h", stock=0)])
-    options = {"time": time, "count": 2, "cooldown_ms": 1_800_000, "repeat": False} | over
+    shop.upsert(
+        [Item(item_id="hat-1", title="felt winter hat", available=False), Item(item_id="hat-2", title="h", stock=0)]
+    )
+    options = {"time": time, "count": 2, "cooldown_ms": 1_800_000, "repeat": False, "enough": 1.0} | over
     return select(ranking, state, shop, **options)
 
 
@@ -143,6 +150,15 @@ def test_the_cool_down_bars_items_but_not_from_being_the_head() -> None:
     assert chosen.gain == pytest.approx(0.7 - 0.9)
 
 
+def test_the_walk_ends_where_the_gain_is_enough() -> None:
+    state = told(FRESH, "saw-2")
+    order = "mug-1 mug-2 pot-1 saw-1 saw-2"
+    assert choose(state, order, enough=1.0).live == pytest.approx(0.5)
+    assert choose(state, order, enough=0.45).live == pytest.approx(0.5)
+    assert choose(state, order, enough=0.15).live == 0.0
+    assert choose(state, order, enough=0.15).gain >= 0.15
+
+
 def test_after_the_cool_down_items_come_back() -> None:
     chosen = choose(told(FRESH, "mug-1"), "mug-1 mug-2", time=START + 2_700_001)
     assert ids(chosen.offers) == ["mug-1", "mug-2"]
@@ -161,3 +177,12 @@ def test_what_is_gone_is_told_only_where_nothing_is_left() -> None:
 def test_of_nothing_nothing_is_chosen() -> None:
     chosen = choose(FRESH, "unknown")
     assert (chosen.offers, chosen.gone, chosen.head, chosen.gain) == ([], [], None, 0.0)
+
+
+def test_a_model_may_bring_its_own_weights() -> None:
+    shop = stocked()
+    shop.weights = {"near": 0.3, "repeat": True}  # type: ignore[dict-item]
+    assert RankingSettings.of(shop) == RankingSettings(near=0.3, repeat=True)
+    shop.weights = {"no_such": 1.0}
+    with pytest.raises(InputError, match="no_such"):
+        RankingSettings.of(shop)

@@ -14,7 +14,7 @@ def steps(*seen: tuple[str, str]) -> list[Step]:
 
 
 def reason(offer: Candidate, history: list[Step], shop: Shop) -> Reason | None:
-    (reasons,) = explain([offer], history, shop)
+    (reasons,) = explain([offer], history, shop.words_of(history), shop)
     assert len(reasons) <= 1
     return reasons[0] if reasons else None
 

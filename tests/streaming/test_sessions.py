@@ -290,7 +290,7 @@ def test_a_page_opened_and_left_is_one_view() -> None:
 def test_the_digest_tells_topic_partition_and_offset_apart() -> None:
     places = [(0, 0, 1), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 256), (0, 256, 0)]
     assert len({offset_digest(*place) for place in places}) == len(places)
-    assert 0 <= min(offset_digest(*place) for place in places)
+    assert min(offset_digest(*place) for place in places) >= 0
     assert max(offset_digest(*place) for place in places) < 2**64
 
 

@@ -32,6 +32,13 @@ class IndexSuite:
             [("north", pytest.approx(0.8)), ("east", pytest.approx(0.6))],
         ]
 
+    def test_cosines_of_named_items_leave_strangers_out(self):
+        index, query = self.compass(), rows([0.6, 0.8])
+        found = index.cosines(["west", "nowhere", "north"], query[0])
+        assert found == {"west": pytest.approx(-0.6), "north": pytest.approx(0.8)}
+        assert found == {item: score for item, score in index.search(query, 3)[0] if item != "east"}  # to the bit
+        assert index.cosines(["nowhere"], query[0]) == index.cosines([], query[0]) == {}
+
     def test_an_empty_index_answers_nothing(self):
         assert self.make(2).search(rows(EAST, WEST), 5) == [[], []]
 

@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--cut", action="store_true", help="the two-minute run")
     parser.add_argument("--only", nargs="+", choices=list(HARMS), help="these harms alone, as often as in the run")
     parser.add_argument("--without", nargs="+", default=[], choices=["fence", "holding"], help="must then fail")
-    parser.add_argument("--rate", type=float, default=Profile.rate, help="events a second")
+    parser.add_argument("--rate", type=float, default=300, help="events a second")
     parser.add_argument("--folder", type=Path, help="for logs and data; default: a temporary one, kept on a fault")
     given = parser.parse_args()
     reason = why_not()

@@ -108,10 +108,7 @@ def keep(
     per_event = Counter(name for id in found if (name := reference.possible.get(id)))
     ledger.note("twice", [name for name, count in per_event.items() if count > 1])
     ledger.note("missing", [name for name in reference.answered if not per_event[name]])
-    ledger.note(
-        "different",
-        [f"{id}: {found[id]} instead of {a}" for id, a in reference.answers.items() if found.get(id, a) != a],
-    )
+    ledger.note("different", [id for id, answer in reference.answers.items() if found.get(id, answer) != answer])
     ledger.note("wrong_on_changelog", _wrong_states(reference, changelog))
     ledger.note("wrong_in_workers", _wrong_states(reference, workers))
     return ledger

@@ -1,0 +1,97 @@
+"""What waits between the agents, which read, and the batcher, which works: bounded, in order, cut into batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from streaming.settings import WorkerSettings
+
+
+class Received(Protocol):
+    """A record as the agents hand it over: Faust's event."""
+
+    message: Any
+
+    def ack(self) -> bool:
+        """The record and all before it need not be read again."""
+
+
+@dataclass(slots=True)
+class Forget:
+    """An order to forget sessions and users, each as they were before a time; the future gets how many there were."""
+
+    sessions: Mapping[str, int]
+    """Pseudonym to time in ms since the epoch: a session that began later is a new one, and stays."""
+    users: Mapping[str, int]
+    done: asyncio.Future[int]
+
+
+class EventQueue:
+    """Records and orders, first in, first out. When it is full, whoever puts waits, and reading stops."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._queue: asyncio.Queue[Received | Forget] = asyncio.Queue(settings.queue_events)
+        self._held_over: Received | None = None
+        self._places: Counter[tuple[str, int]] = Counter()
+
+    def __len__(self) -> int:
+        """Records and orders that wait."""
+        return self._queue.qsize() + (self._held_over is not None)
+
+    def holds(self, topic: str, partition: int) -> bool:
+        """Whether a record of this partition waits, or is on its way in."""
+        return self._places[topic, partition] > 0
+
+    async def put(self, received: Received | Forget) -> None:
+        """Hand over the next record of a partition; waits while the queue is full."""
+        if not isinstance(received, Forget):
+            self._places[received.message.topic, received.message.partition] += 1
+        await self._queue.put(received)
+
+    async def collect(self) -> list[Received | Forget]:
+        """The next batch, up to `batch_events`: what is there already, or comes within `batch_wait_ms` of the first.
+
+        A batch ends where a key comes from a second partition (a site with two partitioners): a session's state is
+        that of one partition, and must not be mixed.
+        """
+        batch: list[Received | Forget] = []
+        partitions: dict[bytes, int] = {}
+        end = None
+        while len(batch) < self._settings.batch_events:
+            received = self._held_over or await self._next(end)
+            self._held_over = None
+            if received is None:
+                break
+            if not isinstance(received, Forget):
+                message = received.message
+                if (
+                    message.key is not None
+                    and partitions.setdefault(message.key, message.partition) != message.partition
+                ):
+                    self._held_over = received
+                    break
+                self._places[message.topic, message.partition] -= 1
+            batch.append(received)
+            end = end or time.monotonic() + self._settings.batch_wait_ms / 1000
+        return batch
+
+    async def _next(self, end: float | None) -> Received | Forget | None:
+        """The next of the queue; none where none comes until `end`."""
+        if end is None:
+            return await self._queue.get()
+        try:
+            return self._queue.get_nowait()
+        except asyncio.QueueEmpty:
+            left = end - time.monotonic()
+        if left <= 0:
+            return None
+        try:
+            return await asyncio.wait_for(self._queue.get(), left)
+        except TimeoutError:
+            return None

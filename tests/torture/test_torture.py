@@ -1,0 +1,29 @@
+"""Two minutes of the torture, in every run of the tests. The whole of it: `python -m tests.torture --seed 1`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kafka_cluster import KafkaCluster, why_not
+from tests.torture.plan import CUT, Profile
+from tests.torture.run import COMPACTION, run
+
+
+@pytest.mark.torture
+@pytest.mark.broker
+@pytest.mark.timeout(420)
+def test_nothing_is_lost_or_doubled_under_harm(tmp_path: Path) -> None:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with KafkaCluster(tmp_path / "kafka", nodes=3, **COMPACTION) as cluster:
+        result = run(Profile(CUT, rate=200, sessions=200, gap_s=3), tmp_path, cluster)
+    ledger = result.ledger
+    assert ledger.faults() == {}, result.as_json()
+    assert sum(result.harms.values()) == sum(CUT.values())
+    assert ledger.sent == ledger.events > 3000
+    assert ledger.must_answer > ledger.sent / 2
+    assert ledger.decisions >= ledger.must_answer
+    assert ledger.sessions > 100
