@@ -170,8 +170,13 @@ class Broadcast:
                 learned.append(codec.decode(record.value, Learned))
             except DecodeError as exc:
                 await self._refused(record, exc)
-        for lesson in learned:
-            await self._in_model_thread(self._shop().learn, lesson)
+        shop = self._shop()
+
+        def learn_all() -> None:
+            for lesson in learned:
+                shop.learn(lesson)
+
+        await self._in_model_thread(learn_all)
 
     async def _orders(self, records: list[Any]) -> None:
         for record in records:

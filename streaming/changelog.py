@@ -7,9 +7,6 @@ from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.tail import tail
 
-FENCE_KEY = b"\x00fence"
-"""The key of the records by which a worker takes a partition over; no session has it."""
-
 
 def read_encoded(settings: Settings) -> dict[str, bytes]:
     """The last value of each session on the changelog, as bytes, by pseudonym.
@@ -22,7 +19,7 @@ def read_encoded(settings: Settings) -> dict[str, bytes]:
     """
     states: dict[str, bytes] = {}
     for record in tail(settings, [topics.changelog(settings.topics)]):
-        if record.key is None or record.key == FENCE_KEY:
+        if record.key is None or record.key == topics.FENCE_KEY:
             continue
         session = record.key.decode()
         if record.value is None:

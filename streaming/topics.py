@@ -87,6 +87,11 @@ def group(settings: TopicSettings) -> str:
     return f"{settings.prefix}worker"
 
 
+FENCE_KEY = b"\x00fence"
+"""On the changelog: key of the record that a new owner of a partition writes first. No session has it: ids hold no
+control characters."""
+
+
 def changelog(settings: TopicSettings) -> str:
     """The compacted topic that the session states live on; named by Faust.
 

@@ -24,11 +24,9 @@ from faust.types import TP
 from streaming.errors import BrokerError
 from streaming.exits import Exit, die
 from streaming.reading import HeldConsumer
+from streaming.topics import FENCE_KEY
 
 logger = logging.getLogger(__name__)
-
-FENCE_KEY = b"\x00fence"
-"""Key of the record that a new owner writes first. No session has it: ids hold no control characters."""
 
 FENCE_RETRY_S = 0.1
 TRANSACTION_TIMEOUT_MS = 60_000

@@ -48,9 +48,7 @@ def why_not() -> str | None:
     """Why no Apache Kafka can be started here, or None where one can."""
     home = os.environ.get("BEFOREHAND_KAFKA_HOME")
     if not home:
-        return (
-            "no Apache Kafka: BEFOREHAND_KAFKA_HOME is not set (a folder with libs/, like an unpacked Kafka)"
-        )
+        return "no Apache Kafka: BEFOREHAND_KAFKA_HOME is not set (a folder with libs/, like an unpacked Kafka)"
     if not (Path(home) / "libs").is_dir():
         return f"no Apache Kafka: BEFOREHAND_KAFKA_HOME={home} has no libs/"
     if _java() is None:
@@ -143,9 +141,7 @@ class KafkaCluster:
 
     def stop(self) -> None:
         """Ends all nodes, paused ones too. The data is of no use afterwards, so nothing is flushed."""
-        running = [
-            n.process for n in self.nodes.values() if n.process is not None and n.process.poll() is None
-        ]
+        running = [n.process for n in self.nodes.values() if n.process is not None and n.process.poll() is None]
         for process in running:
             process.kill()
         for process in running:
@@ -185,9 +181,7 @@ class KafkaCluster:
             values.update(properties)
             (node.folder / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
             done = subprocess.run(
-                self._command(
-                    node, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"
-                ),
+                self._command(node, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"),
                 cwd=node.folder,
                 capture_output=True,
                 text=True,

@@ -35,9 +35,7 @@ class Stage:
         """Parts from the broker."""
         self._producer.close()
 
-    def send(
-        self, topic: topics.Topic, rows: Iterable[tuple[bytes | None, bytes | None]], **options: Any
-    ) -> list[Any]:
+    def send(self, topic: topics.Topic, rows: Iterable[tuple[bytes | None, bytes | None]], **options: Any) -> list[Any]:
         """Keys and values as they are; returns where each landed."""
         name = self.settings.topics.prefix + topic.name
         pending = [self._producer.send(name, value, key, **options) for key, value in rows]
@@ -45,9 +43,7 @@ class Stage:
 
     def put_items(self, items: Sequence[Item]) -> None:
         """On `catalogue`, in this order."""
-        self.send(
-            topics.CATALOGUE, [(i.item_id.encode(), codec.encode(i)) for i in items], headers=codec.HEADERS
-        )
+        self.send(topics.CATALOGUE, [(i.item_id.encode(), codec.encode(i)) for i in items], headers=codec.HEADERS)
 
     def remove_items(self, ids: Sequence[str]) -> None:
         """Tombstones on `catalogue`."""

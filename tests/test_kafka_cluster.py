@@ -30,9 +30,7 @@ def _send(bootstrap: str, topic: str, value: bytes) -> None:
 
 
 def _values(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-    )
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         consumer.assign([TopicPartition(topic, 0)])
         values: list[bytes] = []

@@ -67,9 +67,7 @@ def test_imports_go_one_way() -> None:
 @pytest.mark.parametrize("path", _files(*OURS, "benchmarks"), ids=_name)
 def test_a_file_is_short_and_a_noun(path: Path) -> None:
     lines = len(path.read_text().splitlines())
-    assert lines <= MAX_LINES, (
-        f"{_name(path)} has {lines} lines, at most {MAX_LINES}: look for the second noun"
-    )
+    assert lines <= MAX_LINES, f"{_name(path)} has {lines} lines, at most {MAX_LINES}: look for the second noun"
     assert path.stem not in NAMES_OF_NOTHING
     assert path.stem not in sys.stdlib_module_names
 

@@ -28,9 +28,7 @@ def environment(settings: Settings) -> dict[str, str]:
     >>> environment(Settings(brokers="a:1,b:2"))["BEFOREHAND_BROKERS"]
     'a:1,b:2'
     """
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith("BEFOREHAND_") or k == "BEFOREHAND_KAFKA_HOME"
-    }
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("BEFOREHAND_") or k == "BEFOREHAND_KAFKA_HOME"}
     return clean | dict(_flat("BEFOREHAND_", settings))
 
 
@@ -99,9 +97,7 @@ class WorkerProcess:
         """
         end = time.monotonic() + seconds
         while not self.ready():
-            assert self.running, (
-                f"worker {self.settings.worker.id} ended with {self._returncode()}:\n{self.tail()}"
-            )
+            assert self.running, f"worker {self.settings.worker.id} ended with {self._returncode()}:\n{self.tail()}"
             assert time.monotonic() < end, f"worker {self.settings.worker.id} not ready:\n{self.tail()}"
             time.sleep(0.1)
         return self

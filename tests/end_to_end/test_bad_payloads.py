@@ -110,9 +110,7 @@ def test_the_broker_refuses_10_mb_of_any_producer(stage: Stage, settings: Settin
     careless = KafkaProducer(**connections.kafka_python(settings), max_request_size=20_000_000)
     try:
         with pytest.raises(KafkaError):
-            careless.send(settings.topics.prefix + topics.BROWSES.name, b"x" * 10_000_000, b"s").get(
-                timeout=30
-            )
+            careless.send(settings.topics.prefix + topics.BROWSES.name, b"x" * 10_000_000, b"s").get(timeout=30)
     finally:
         careless.close()
     assert stage.raw(topics.BROWSES) == []

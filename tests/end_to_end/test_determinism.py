@@ -58,9 +58,7 @@ def _timeless(prediction: Prediction) -> Prediction:
 
 
 @pytest.mark.parametrize("back_end", ["kafka"], indirect=True)
-def test_two_runs_give_the_same_bytes(
-    settings: Settings, tmp_path: Path, worker: Callable[..., WorkerProcess]
-) -> None:
+def test_two_runs_give_the_same_bytes(settings: Settings, tmp_path: Path, worker: Callable[..., WorkerProcess]) -> None:
     begin = now_ms() - 3000 * EVENTS * 2
     runs = []
     for name in ("first", "second"):

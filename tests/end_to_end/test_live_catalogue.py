@@ -81,11 +81,7 @@ def test_new_items_are_offered_within_two_seconds_and_removed_ones_no_more(
 ) -> None:
     """With the BERT that is the default: the titles share a meaning, and only some of their words."""
     stage.put_items([VIEWED, *OTHERS])
-    worker(
-        settings.model_copy(
-            update={"encoder": settings.encoder.model_copy(update={"model": "all-MiniLM-L6-v2"})}
-        )
-    )
+    worker(settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"model": "all-MiniLM-L6-v2"})}))
     visitors = Visitors(stage)
     visitors.start()
     eventually(stage.predictions, lambda found: len(found) >= 5)
@@ -105,9 +101,7 @@ def test_new_items_are_offered_within_two_seconds_and_removed_ones_no_more(
     new = {item.item_id for item in PARAPHRASES}
     in_time = [p for p in predictions if put_at <= p.made_at <= put_at + LIMIT_MS]
     assert {offer.item_id for p in in_time for offer in p.items} >= new
-    assert not any(
-        offer.item_id == FAR_OFF.item_id for p in predictions for offer in p.items if p.made_at < removed_at
-    )
+    assert not any(offer.item_id == FAR_OFF.item_id for p in predictions for offer in p.items if p.made_at < removed_at)
     assert not any(offer.item_id in new for p in predictions if p.made_at < put_at for offer in p.items)
     after = [p for p in predictions if p.event_time >= removed_at + LIMIT_MS]
     assert len(after) >= 5

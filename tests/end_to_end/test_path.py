@@ -88,9 +88,7 @@ def test_a_cart_left_alone_is_spoken_to_and_a_session_that_ends_is_closed(
     assert closed.sent == len(stage.predictions())
 
 
-def test_without_consent_nothing_is_sent_and_it_is_said_why(
-    stage: Stage, worker: Callable[..., WorkerProcess]
-) -> None:
+def test_without_consent_nothing_is_sent_and_it_is_said_why(stage: Stage, worker: Callable[..., WorkerProcess]) -> None:
     stage.put_items(LAMPS)
     worker()
     event = EventRecord(kind="view", session_id="visitor", time=now_ms(), item_id="lamp1", consent=False)
@@ -124,9 +122,7 @@ def test_sessions_prints_what_the_changelog_has(
 
 
 @pytest.mark.parametrize("back_end", ["local"], indirect=True)
-def test_a_worker_refuses_to_start_without_a_secret(
-    settings: Settings, worker: Callable[..., WorkerProcess]
-) -> None:
+def test_a_worker_refuses_to_start_without_a_secret(settings: Settings, worker: Callable[..., WorkerProcess]) -> None:
     process = worker(settings.model_copy(update={"secret": None}), ready=False)
     eventually(lambda: process.running, lambda running: not running, 30)
     assert "BEFOREHAND_SECRET" in process.tail()

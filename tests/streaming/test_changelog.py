@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from streaming import changelog as module
-from streaming import codec, writing
-from streaming.changelog import FENCE_KEY, read_encoded, read_states
+from streaming import codec
+from streaming.changelog import read_encoded, read_states
 from streaming.codec import DecodeError
 from streaming.sessions import FRESH
 from streaming.settings import Settings
+from streaming.topics import FENCE_KEY
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *rows: tuple[bytes | None, bytes | None]) -> None:
@@ -28,7 +29,6 @@ def test_the_last_value_counts_and_a_null_deletes(monkeypatch: pytest.MonkeyPatc
 def test_the_records_of_the_fence_are_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, (FENCE_KEY, b""), (None, b"x"), (b"a", b"1"))
     assert read_encoded(Settings()) == {"a": b"1"}
-    assert FENCE_KEY == writing.FENCE_KEY
 
 
 def test_states_are_decoded_and_a_foreign_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

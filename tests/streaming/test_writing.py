@@ -20,7 +20,8 @@ from streaming import writing
 from streaming.errors import BrokerError
 from streaming.exits import Exit
 from streaming.outputs import Outgoing
-from streaming.writing import FENCE_KEY, FencedProducer, FencedTable, LocalState, PartitionEpochs, Transport
+from streaming.topics import FENCE_KEY
+from streaming.writing import FencedProducer, FencedTable, LocalState, PartitionEpochs, Transport
 
 STATE = "app-sessions-changelog"
 MINE, OUTPUT = TopicPartition(STATE, 3), TopicPartition("predictions", 3)
