@@ -44,9 +44,9 @@ from streaming.records import Prediction
 from streaming.replay import EventLog, Progress, Replay
 from streaming.said import TRIGGERS
 from streaming.settings import Settings
-from streaming.shop import ShopFolder
 from streaming.tail import tail
 
+_TEXTS_AT_ONCE = 256
 DECIDED_S = 60.0
 """How long the worker may take for what waits after the last event."""
 
@@ -55,7 +55,7 @@ DECIDED_S = 60.0
 class DemoOptions:
     """What the command line asks for."""
 
-    events: int = 2000
+    events: int = 3000
     rate: float = 300.0
     """Events a second."""
     brokers: str | None = None
@@ -91,14 +91,15 @@ class Demo:
             settings = Settings.from_environment(**given)
             loading = open_things.enter_context(ThreadPoolExecutor(1)).submit(_load_encoder, settings)
             past = self._import()
-            with self._stage("loading the text encoder"):
+            open_things.enter_context(self._topics(settings))
+            with self._stage("loading BERT"):
                 encoder = loading.result()
             with CachedTextEncoder(encoder, settings.encoder.cache_dir) as texts:
                 self._build(past, texts)
-                self._read_ahead(past, texts)
-            open_things.enter_context(self._topics(settings))
+                worker = open_things.enter_context(DemoWorker(settings.worker.data_dir, environment_of(given)))
+                self._encode(past, texts)  # while the worker starts
             self._put_catalogue(past, settings)
-            worker = open_things.enter_context(self._worker(settings, given))
+            self._wait_for_worker(past, worker)
             show = Show(settings, self._console, past.titles, self._clock)
             delivery = TimedDelivery(settings)
             open_things.callback(delivery.close, timeout_s=0)
@@ -143,32 +144,33 @@ class Demo:
         folder = self._options.folder
         with self._stage("import"):
             told = import_shop(None, folder / "shop", "completejourney")
-            shop = ShopFolder(folder / "shop")
-            events, _ = shop.table("events")
-            items, _ = shop.table("items")
-        read = sum(table.kept for table in told.tables if table.table == "events")
-        self._say(f"{read:,} real purchases of 2017 and {len(items):,} products are imported")
-        return past_of(events, items, self._options.events)
+            events, items = told.rows["events"], told.rows["items"]
+            past = past_of(told.info, events, items, self._options.events)
+        self._say(f"{len(events):,} real purchases of 2017 and {len(items):,} products are imported")
+        return past
 
     def _build(self, past: Past, texts: TextEncoder) -> None:
         folder = self._options.folder
         with self._stage("model"):
-            info = ShopFolder(folder / "shop").info
             model, _ = build_model(
-                past.history, past.catalogue, info, folder / "model", texts, until=FROM, note=self._note
+                past.history, past.catalogue, past.info, folder / "model", texts, until=FROM, note=self._note
             )
         self._say(
             f"counts and text vectors are built from {len(past.history):,} purchases of January to October"
             f" (model {model.version})"
         )
 
-    def _read_ahead(self, past: Past, texts: TextEncoder) -> None:
-        """The vectors of titles that events will bring, so that the cache has them."""
+    def _encode(self, past: Past, texts: TextEncoder) -> None:
+        """The texts that will be met, so that the cache has their vectors: the catalogue's, and titles in events."""
         with self._stage("texts"):
-            titles = sorted({item_text(title) for title in past.events["title"].drop_nulls()})
-            for start in range(0, len(titles), 64):
-                texts.encode(titles[start : start + 64])
-                self._note("titles", min(start + 64, len(titles)), len(titles))
+            found = [item_text(*row) for row in past.catalogue.select("title", "brand", "category").iter_rows()]
+            found += [item_text(title) for title in past.events["title"].drop_nulls()]
+            distinct = list(dict.fromkeys(found))
+            for start in range(0, len(distinct), _TEXTS_AT_ONCE):
+                part = distinct[start : start + _TEXTS_AT_ONCE]
+                texts.encode(part)
+                self._note("words", start + len(part), len(distinct))
+        self._say(f"{len(distinct):,} texts of products are encoded")
 
     @contextmanager
     def _topics(self, settings: Settings) -> Iterator[None]:
@@ -188,13 +190,10 @@ class Demo:
             shop.flush()
         self._say(f"{len(past.catalogue):,} items are on {settings.topics.prefix}{topics.CATALOGUE.name}")
 
-    @contextmanager
-    def _worker(self, settings: Settings, given: Mapping[str, Any]) -> Iterator[DemoWorker]:
-        with DemoWorker(settings.worker.data_dir, environment_of(given)) as worker:
-            with self._stage("worker"):
-                worker.wait_ready()
-            self._say(f"a worker (process {worker.child.pid}) is ready; here come the events\n")
-            yield worker
+    def _wait_for_worker(self, past: Past, worker: DemoWorker) -> None:
+        with self._stage("worker"):
+            worker.wait_ready(len(past.catalogue))
+        self._say(f"a worker (process {worker.child.pid}) is ready; here come the purchases from 1 November on\n")
 
     def _replay(
         self, past: Past, settings: Settings, delivery: TimedDelivery, show: Show, open_things: ExitStack

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from streaming.errors import InputError
+from streaming.shop import ShopInfo
 
 FROM = 1_509_494_400_000
 """2017-11-01T00:00Z: statistics before it, replay from it on."""
-CATALOGUE = 2000
+CATALOGUE = 4000
 """Items on the catalogue, the most popular of the past."""
 
 
@@ -19,6 +20,7 @@ CATALOGUE = 2000
 class Past:
     """A shop's past up to FROM, and the events after it that are replayed."""
 
+    info: ShopInfo
     history: pl.DataFrame
     """Events before FROM."""
     catalogue: pl.DataFrame
@@ -29,7 +31,7 @@ class Past:
     """What to call an item."""
 
 
-def past_of(events: pl.DataFrame, items: pl.DataFrame, count: int, catalogue: int = CATALOGUE) -> Past:
+def past_of(info: ShopInfo, events: pl.DataFrame, items: pl.DataFrame, count: int, catalogue: int = CATALOGUE) -> Past:
     """Cuts a shop's events at FROM: the first `count` events of sessions that began after it are to be replayed.
 
     Raises:
@@ -59,4 +61,4 @@ def past_of(events: pl.DataFrame, items: pl.DataFrame, count: int, catalogue: in
             event_id=pl.format("demo-{}", pl.int_range(pl.len())),
         )
     )
-    return Past(history, best, replayed, dict(names.iter_rows()))
+    return Past(info, history, best, replayed, dict(names.iter_rows()))

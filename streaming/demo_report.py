@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from streaming.foretold import Foretold
 from streaming.provenance import machine, versions
@@ -85,32 +85,31 @@ class DemoReport:
 
     def show(self, console: Console) -> None:
         """The table for people."""
+        console.print()
+        for name, text in self._rows():
+            console.print(Text.assemble((f"{name:<18}", "dim"), text), soft_wrap=True)
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
         told = self.foretold
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column(style="dim")
-        table.add_column()
-        table.add_row("events in", f"{self.events_in:,} at {self.events_per_s:,.0f}/s, {self.decided:,} decided")
-        table.add_row("predictions out", f"{self.predictions_out:,}")
-        table.add_row("held back", _listed(self.suppressed))
-        table.add_row("silent", _listed(self.silent))
-        table.add_row("dead letters", f"{self.dead_letters:,}")
+        yield "events in", f"{self.events_in:,} at {self.events_per_s:,.0f}/s, {self.decided:,} decided"
+        yield "predictions out", f"{self.predictions_out:,}"
+        yield "held back", _listed(self.suppressed)
+        yield "silent", _listed(self.silent)
+        yield "dead letters", f"{self.dead_letters:,}"
         if self.latencies_ms is not None:
             p50, p90, p99 = self.latencies_ms
-            table.add_row("latency", f"p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, from send to receipt")
+            yield "latency", f"p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, from send to receipt"
         if self.first_prediction_s is not None:
-            table.add_row("first prediction", f"{self.first_prediction_s:.1f} s after the start")
-        table.add_row(
+            yield "first prediction", f"{self.first_prediction_s:.1f} s after the start"
+        yield (
             "hit rate",
-            f"{told.hit_rate:.3f} of {told.n:,} predictions in {told.sessions:,} baskets name what comes later",
+            f"{told.hit_rate:.3f}: of {told.n:,} predictions in {told.sessions:,} baskets, those that named"
+            " something bought later",
         )
-        table.add_row("popularity's", f"{told.hit_rate_popularity:.3f}, asked at the same moments for as many items")
-        table.add_row(
-            "difference",
-            f"{told.hit_rate - told.hit_rate_popularity:+.3f}, 95 % interval {told.low:+.3f} to {told.high:+.3f}",
-        )
-        table.add_row("time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages_s.items()))
-        console.print()
-        console.print(table)
+        yield "popularity's", f"{told.hit_rate_popularity:.3f}: asked at the same moments for as many items"
+        difference = told.hit_rate - told.hit_rate_popularity
+        yield "difference", f"{difference:+.3f}, 95 % interval {told.low:+.3f} to {told.high:+.3f}"
+        yield "time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.stages_s.items())
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -46,6 +47,11 @@ class Tally:
         return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
     @property
+    def items(self) -> int:
+        """Known now."""
+        return int(self._counted.get(("beforehand_items", ()), 0))
+
+    @property
     def predictions(self) -> int:
         """Sent."""
         return sum(self.by("beforehand_predictions", "trigger").values())
@@ -80,25 +86,27 @@ class DemoWorker:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         """
         Args:
-            folder: the worker's data folder, empty; its log goes beside it.
+            folder: the worker's data folder, emptied: the state of a run before belongs to a broker that is gone.
+                Its log goes beside it.
             environment: BEFOREHAND_... variables on top of ours.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         self._folder = folder
         log = folder.parent / "worker.log"
+        log.unlink(missing_ok=True)
         self.child = Child([sys.executable, "-m", "streaming", "worker"], log, {**os.environ, **environment})
         self._port: int | None = None
 
-    def wait_ready(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Until `/ready` says so; `meanwhile` is called between two looks.
+    def wait_ready(self, items: int) -> None:
+        """Until `/ready` says so, and it knows as many items.
 
         Raises:
             BeforehandError: it ended, or is not ready in time.
         """
         until = time.monotonic() + READY_S
-        while self._page("/ready") is None:
+        while self._page("/ready") is None or self.tally().items < items:
             self.check()
-            meanwhile()
             if time.monotonic() > until:
                 raise BeforehandError(
                     f"the worker is not ready after {READY_S:.0f} s; the end of its log ({self.child.log}):\n"

@@ -26,6 +26,9 @@ class ImportReport:
 
     source: str
     out: str
+    info: ShopInfo
+    rows: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    """What was written, by table."""
     seconds: float = 0
     tables: list[TableReport] = field(default_factory=list)
 
@@ -71,35 +74,34 @@ def import_shop(source: Path | None, out: Path, adapter: str | None = None, stri
     """
     begun = time.perf_counter()
     _check_out(source, out)
-    info, found, report = _adapted(source, adapter) if adapter is not None else _read(source)
-    report.out = str(out)
+    report = _read(source, str(out)) if adapter is None else _adapted(source, str(out), adapter)
     if strict:
         _refuse_bad(report)
-    _write(info, found, out)
+    _write(report.info, report.rows, out)
     report.seconds = time.perf_counter() - begun
     return report
 
 
-def _read(source: Path | None) -> tuple[ShopInfo, dict[str, pl.DataFrame], ImportReport]:
+def _read(source: Path | None, out: str) -> ImportReport:
     if source is None:
         raise InputError("no SOURCE was given, expected a shop folder; name it, or an adapter by --from")
     shop = ShopFolder(source)
-    report, found = ImportReport(str(source), ""), {}
+    report = ImportReport(str(source), out, shop.info)
     for table in shop.files:
-        found[table], told = shop.table(table)
+        report.rows[table], told = shop.table(table)
         report.tables.append(told)
-    return shop.info, found, report
+    return report
 
 
-def _adapted(source: Path | None, adapter: str) -> tuple[ShopInfo, dict[str, pl.DataFrame], ImportReport]:
+def _adapted(source: Path | None, out: str, adapter: str) -> ImportReport:
     if adapter not in ADAPTERS:
         raise InputError(f"--from {adapter!r} is no adapter, expected one of {', '.join(ADAPTERS)}")
     shop = ADAPTERS[adapter](source)
-    report, found = ImportReport(str(shop.source), ""), {}
+    report = ImportReport(str(shop.source), out, shop.info)
     for table, rows in shop.tables.items():
-        found[table], told = check(table, rows.with_row_index(ROW, offset=1).lazy(), shop.source / table)
+        report.rows[table], told = check(table, rows.with_row_index(ROW, offset=1).lazy(), shop.source / table)
         report.tables.append(told)
-    return shop.info, found, report
+    return report
 
 
 def _refuse_bad(report: ImportReport) -> None:

@@ -118,8 +118,14 @@ class FencedProducer(driver.Producer):
         return list(await asyncio.gather(*pending)) if pending else []
 
     async def fence(self, partitions: Iterable[int]) -> None:
-        """Raise the epoch of each state partition and write one record under it: older epochs are refused from here."""
+        """Raise the epoch of each state partition and write one record under it: older epochs are refused from here.
+
+        Without the fence only the record is written: the brokers that need it off tell a right end offset, which the
+        recovery asks for, only behind a record that came alone.
+        """
         if self.epochs is None:
+            for partition in partitions:
+                await self.deliver([(self.state_topic, partition, FENCE_KEY, b"", None)])
             return
         self.epochs.disown_all()
         await asyncio.gather(*[self._fence(self.epochs, partition) for partition in partitions])

@@ -99,7 +99,7 @@ def test_the_command_runs_from_another_folder(installed: Path, tmp_path: Path) -
 @pytest.mark.broker
 def test_the_demo_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [installed / "beforehand", "demo", "--json", "--events", "300", "--speed", "max"],
+        [installed / "beforehand", "demo", "--json", "--events", "300", "--speed", "300"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

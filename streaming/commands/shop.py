@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from encoders.cache import CachedTextEncoder
@@ -25,7 +25,13 @@ from streaming.settings import Settings
 from streaming.shop import ShopFolder
 
 _SHOWN = 10
-_STAGES = {"counts": "counting pairs", "texts": "encoding texts", "whitening": "whitening", "writing": "writing"}
+_STAGES = {
+    "counts": "counting pairs",
+    "texts": "encoding texts",
+    "words": "encoding texts",
+    "whitening": "whitening",
+    "writing": "writing",
+}
 
 
 def import_(
@@ -41,8 +47,8 @@ def import_(
 ) -> None:
     """Check a shop's files and write them as a shop folder.
 
-    SOURCE holds the tables events, items and facts as .parquet, .csv, .tsv or .jsonl (text also .gz) and shop.toml; see
-    docs/import.md. A wrong row is told with its remedy, counted and set aside. With --from, SOURCE is where the
+    SOURCE holds the tables events, items and facts as .parquet, .csv, .tsv or .jsonl (text also .gz) and shop.toml. A
+    wrong row is told with its remedy, counted and set aside. With --from, SOURCE is where the
     adapter's data lie, or is left out where it finds them by itself.
     """
     if len(paths) > 2 or (len(paths) < 2 and adapter is None):
@@ -91,17 +97,24 @@ def build(
 
 @contextmanager
 def stage_bars(console: Console) -> Iterator[Note]:
-    """A bar a stage where `console` is a terminal; elsewhere nothing."""
+    """A bar for the stage that runs, gone when it is done, where `console` is a terminal; elsewhere nothing."""
     columns = (TextColumn("{task.description:<15}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks = {}
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    tasks: dict[str, TaskID] = {}
 
-        def note(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+    def note(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=total)
+            bars.start()
+        bars.update(tasks[stage], completed=done, total=total)
+        if done >= total:
+            bars.stop()
+            bars.remove_task(tasks.pop(stage))
 
+    try:
         yield note
+    finally:
+        bars.stop()
 
 
 def _tell_import(report: ImportReport) -> None:

@@ -210,6 +210,23 @@ def test_a_fence_raises_the_epoch_and_writes_under_it(monkeypatch: pytest.Monkey
     asyncio.run(story())
 
 
+def test_without_the_fence_each_partition_gets_a_record_that_comes_alone() -> None:
+    async def story() -> None:
+        made, broker = producer(None), FakeBroker()
+        made._producer = broker
+        task = asyncio.ensure_future(made.fence([1, 2]))
+        for sent in (1, 2):
+            while len(broker.pending) < sent:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(broker.sent) == sent  # the next waits for the confirmation of this one
+            broker.pending[-1].set_result(None)
+        await task
+        assert broker.sent == [(STATE, 1, FENCE_KEY), (STATE, 2, FENCE_KEY)]
+
+    asyncio.run(story())
+
+
 def test_a_broker_that_knows_no_fence_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "FENCE_RETRY_S", 0)
 

@@ -9,7 +9,10 @@ from streaming.settings import Settings
 
 
 def lag(settings: Settings) -> int:
-    """Events on the input topics that the workers' group has not committed yet."""
+    """Events on the input topics that the workers' group has not committed yet.
+
+    Too few on the local broker, which tells ends that are too low.
+    """
     consumer = KafkaConsumer(
         **connections.kafka_python(settings), group_id=topics.group(settings.topics), enable_auto_commit=False
     )
@@ -20,6 +23,6 @@ def lag(settings: Settings) -> int:
             for number in range(settings.topics.partitions)
         ]
         ends = consumer.end_offsets(partitions)
-        return sum(ends[partition] - (consumer.committed(partition) or 0) for partition in partitions)
+        return sum(max(0, ends[partition] - (consumer.committed(partition) or 0)) for partition in partitions)
     finally:
         consumer.close()

@@ -37,7 +37,7 @@ class Profile:
     pause_s: float = 11
     """How long a worker is paused; above the session timeout of 6 s."""
     broker_pause_s: float = 15
-    settle_s: float = 120
+    settle_s: float = 240
     """How long the workers may take to work off what is left."""
     without: frozenset[str] = frozenset()
     """Protections taken away, to see the run fail: `fence`, `holding`."""

@@ -113,7 +113,7 @@ def run(profile: Profile, folder: Path, cluster: KafkaCluster) -> Result:
 
 
 def _settle(settings: Settings, profile: Profile, fleet: Fleet) -> int:
-    """Waits until nothing is left and all workers are ready: a rebalance has then ended. What was left when it gave up."""
+    """Waits until nothing is left and all workers are ready, so that no rebalance is under way; what is left."""
     end = time.monotonic() + profile.settle_s
     while (left := lag(settings)) and time.monotonic() < end:
         time.sleep(1)
