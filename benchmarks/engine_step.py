@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import time
-from importlib.metadata import version
 
 from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
@@ -19,6 +17,7 @@ from streaming.engine import Engine
 from streaming.intake import Event, Source
 from streaming.items import Shop
 from streaming.privacy import Pseudonyms
+from streaming.provenance import machine, versions
 from streaming.records import Item
 from streaming.sessions import SessionState
 from streaming.settings import Settings
@@ -42,8 +41,8 @@ def main() -> None:
         "batch": given.batch,
         "cpu_us_per_event": round(cpu_us, 1),
         "predictions_and_held_back": spoken,
-        "versions": {name: version(name) for name in ("beforehand", "numpy", "msgspec")},
-        "machine": {"processor": platform.machine(), "python": platform.python_version()},
+        "versions": versions(),
+        "machine": machine(),
     }
     if given.json:
         print(json.dumps(report))

@@ -79,9 +79,8 @@ def create_topics(settings: Settings) -> Report:
     """Make all topics that are missing, and wait until they can be used. Calling it again makes nothing anew.
 
     Raises:
-        InputError: a sharded topic exists with another partition count: nothing was made. Or connection
-        settings are
-            inconsistent.
+        InputError: a sharded topic exists with another partition count: nothing was made. Or connection settings
+            contradict each other.
         BrokerError: the brokers do not answer, or refuse a topic.
     """
     arguments = connections.kafka_python(settings)

@@ -94,6 +94,7 @@ class WorkerApp(faust.App):
         """Make the parts and join them. Loads the model: some seconds."""
         self.settings = settings
         self.was_ready = False
+        self._taken_over: int | None = None
         self.metrics = Metrics()
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -121,7 +122,6 @@ class WorkerApp(faust.App):
             writer=lambda: self.producer,
             generation=lambda: self.consumer_generation_id,
             persisted=self.local.delivered,
-            state_topic=self.state_topic,
         )
         self.orders = Orders(
             settings.worker.id,
@@ -188,15 +188,27 @@ class WorkerApp(faust.App):
         self._background = [*getattr(self, "_background", []), task]
 
     def on_rebalance_end(self) -> None:
-        """Recovery, seek and the clearing of the queues are over: let the events flow, if the shop is known."""
+        """Recovery, seek and the clearing of the queues are over: take the partitions over."""
         super().on_rebalance_end()
         self.was_ready = True
         self.metrics.rebalances.inc()
         owned = self.consumer.owned_partitions()
         self.metrics.partitions.set(len(owned))
-        self.batcher.reassigned(owned)
-        self._watched_once(self.orders.reassigned())
-        if self.broadcast.caught_up.is_set():
+        self._watched_once(self._take_over(owned, self.consumer_generation_id))
+
+    async def _take_over(self, owned: set[int], generation: int) -> None:
+        """Finish what the partitions' last owners began, then let the events flow, if the shop is known."""
+        await self.batcher.reassigned(owned)
+        self._taken_over = generation
+        self._release()
+        await self.orders.reassigned()
+
+    def _release(self) -> None:
+        if (
+            self.broadcast.caught_up.is_set()
+            and self._taken_over == self.consumer_generation_id
+            and not self.rebalancing
+        ):
             self.consumer.release()
 
     def _watched_once(self, work: Any) -> None:
@@ -210,8 +222,7 @@ class WorkerApp(faust.App):
         await self.broadcast.caught_up.wait()
         gc.collect()
         gc.freeze()  # what was loaded stays: the collector need not look at it again
-        if self.was_ready and not self.rebalancing:
-            self.consumer.release()
+        self._release()
         await asyncio.Event().wait()
 
     async def _beats(self) -> None:
@@ -357,7 +368,7 @@ def create_app(settings: Settings) -> WorkerApp:
         stream_recovery_delay=0,
         producer_acks=-1,
         producer_linger=0,
-        producer_max_batch_size=128 * 1024,
+        producer_max_batch_size=1024 * 1024,  # above outbox.MAX_BYTES: what is appended at once is one batch
         producer_max_request_size=topics.MAX_RECORD_BYTES + 64 * 1024,
         producer_request_timeout=10,
         Worker=WorkerProcess,

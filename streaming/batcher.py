@@ -1,10 +1,11 @@
 """The one place where events become decisions: micro-batches, one at a time, in an order that loses nothing.
 
-    events -> intake -> states -> Engine.step -> outputs delivered -> states delivered -> written here -> acknowledged
+    events -> intake -> states -> Engine.step -> states and outbox appended -> outputs delivered -> kept -> acknowledged
 
-Outputs are confirmed before the states are sent, and the states before the local copy is written and offsets are
-acknowledged. So what is applied has been delivered; a batch that was cut short is read again, sees the old states,
-and decides the same under the same ids; an offset that was applied emits nothing.
+The new states of a partition and the records that go with them are appended to the changelog as one: from then on
+the batch is decided, and whoever owns the partition next delivers the outbox again. Only then the records are sent,
+the local copy is written, and the offsets are acknowledged. A batch that was cut short before is read again, sees the
+old states, and is decided as if for the first time; an offset that was applied emits nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from streaming import codec, sessions, topics
+from streaming import codec, outbox, sessions, topics
+from streaming.deciding import Made, decide, halves
 from streaming.decisions import Decision, Due
 from streaming.engine import Engine
 from streaming.event_queue import EventQueue, Forget, Received
 from streaming.exits import Exit, die
 from streaming.intake import DeadLetter, Event, Intake, Source, TickEvent, attempt
+from streaming.outbox import Append
 from streaming.outputs import Outgoing, Outputs
 from streaming.sessions import SessionState
 from streaming.settings import Settings
@@ -55,21 +58,32 @@ class Reader(Protocol):
 class Writer(Protocol):
     """What the batcher asks of the producer; see `streaming.writing.FencedProducer`."""
 
+    async def append(self, batches: Mapping[int, Sequence[tuple[bytes, bytes | None]]]) -> dict[int, int]:
+        """Append to state partitions, each all or nothing; the last offset of each."""
+
     async def deliver(self, records: Sequence[Outgoing]) -> list[Any]:
         """Send and wait for the confirmation of each."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one round works on."""
+    """What one round works on, and what came of it."""
 
     work: list[Event | Due] = field(default_factory=list)
     letters: list[Outgoing] = field(default_factory=list)
     states: dict[str, SessionState] = field(default_factory=dict)
+    """As they are: those that were loaded, then those that were appended."""
     partitions: dict[str, int] = field(default_factory=dict)
     stubs: set[str] = field(default_factory=set)
+    """Closed sessions that a tick found: to be deleted, once none of their events can be read again."""
     raw: dict[Source, tuple[bytes | None, bytes | None, Any]] = field(default_factory=dict)
     ticked: dict[int, int] = field(default_factory=dict)
+    """What time it has become, by partition."""
+    decisions: list[Decision] = field(default_factory=list)
+    written: dict[str, tuple[SessionState | None, bytes | None]] = field(default_factory=dict)
+    """States on the changelog, and their encoded form; none: deleted."""
+    newest: dict[int, int] = field(default_factory=dict)
+    """Last offset on the changelog, by partition."""
 
 
 class Batcher:
@@ -88,7 +102,6 @@ class Batcher:
         writer: Callable[[], Writer],
         generation: Callable[[], int],
         persisted: Callable[[int, int], None],
-        state_topic: str,
     ) -> None:
         self._settings = settings.worker
         self._triggers = settings.triggers
@@ -101,23 +114,12 @@ class Batcher:
         self._model = model
         self._reader, self._writer, self._generation = reader, writer, generation
         self._persisted = persisted
-        self._state_topic = state_topic
         self._outputs = Outputs(settings.topics.prefix)
         self.queue = EventQueue(self._settings)
         self._clock = Clock()
         self.timers = Timers()
         self.decided = 0
         """Events worked off since the start; the watchdog looks at it."""
-
-    # ------------------------------------------------------------------------------------------------------- intake
-    def reassigned(self, partitions: set[int]) -> None:
-        """The assignment changed: forget decoded states, look through those of the partitions that are owned now."""
-        self._store.clear()
-        self.timers.clear()
-        self._clock = Clock()
-        for partition in partitions:
-            states = ((session, self._waits_for(state, 0)) for session, state in self._store.scan(partition))
-            self.timers.sweep(partition, states)
 
     async def run(self) -> None:
         """Work until the process ends."""
@@ -126,35 +128,43 @@ class Batcher:
             await asyncio.wait_for(self._round(batch), self._settings.deadline_s)
             self.decided += len(batch)
 
-    # -------------------------------------------------------------------------------------------------------- a round
+    async def reassigned(self, partitions: Collection[int]) -> None:
+        """The assignment changed. Forget decoded states, look through those of the partitions that are owned now, and
+        deliver what their last owners had decided; before it is done, nothing of them may be read."""
+        self._store.clear()
+        self.timers.clear()
+        self._clock = Clock()
+        records: list[Outgoing] = []
+        for partition in partitions:
+            states = ((session, self._waits_for(state, 0)) for session, state in self._store.scan(partition))
+            self.timers.sweep(partition, states)
+            left = self._store.outbox(partition)
+            if left is not None and not left.delivered(lambda topic, number=partition: self._committed(topic, number)):  # type: ignore[misc]
+                records += left.outgoing()
+        await self._confirmed(self._writer().deliver(records))
+        for partition in partitions:
+            self._store.empty_outbox(partition)
+
+    # ---------------------------------------------------------------------------------------------------- a round
     async def _round(self, received: list[Received | Forget]) -> None:
         generation = self._generation()
         events = [event for event in received if not isinstance(event, Forget) and self._current(event, generation)]
+        orders = [order for order in received if isinstance(order, Forget)]
         with self._metrics.stage("intake"):
             batch = self._take_in(events)  # clean events, due sessions, dead letters
         with self._metrics.stage("states"):
             self._load(batch)  # + the states they need
-        with self._metrics.stage("step"):
-            loop = asyncio.get_running_loop()
-            changed, decisions, failed = await loop.run_in_executor(self._model, self._decide, batch)
-        orders = [order for order in received if isinstance(order, Forget)]
-        forgotten = self._forget(orders, batch, changed)
-        with self._metrics.stage("outputs"):
-            await self._deliver(self._outgoing(batch, decisions, failed))  # confirmed by the broker
-        with self._metrics.stage("changelog"):
-            writes = self._writes(batch, changed)
-            confirmed = await self._deliver([self._state_record(batch, *write) for write in writes])  # states too
-        if self._generation() != generation:  # another owner: what was written is in the changelog it recovers from
+        await self._work_off(batch)  # decided, appended, delivered
+        await self._put_away(batch, orders)  # stubs that are over, people who are to be forgotten
+        if self._generation() != generation:  # another owner: it recovers from the changelog, and reads these again
             for event in events:
                 self._reader().discard(event.message)
             return
         with self._metrics.stage("local"):
-            self._keep(batch, writes, confirmed)  # the local copy
+            self._keep(batch)  # the local copy
         for event in events:  # in the order in which they came: nothing is committed past what is done
             event.ack()
-        for order, count in zip(orders, forgotten, strict=True):
-            order.done.set_result(count)
-        self._count(len(events), decisions)
+        self._count(len(events), batch.decisions)
 
     def _current(self, event: Received, generation: int) -> bool:
         """An event of an older assignment is read again by whoever owns its partition now: forget this copy."""
@@ -209,129 +219,134 @@ class Batcher:
                 else:
                     batch.work.append(Due(session, now))
 
-    def _decide(
-        self, batch: Batch
-    ) -> tuple[dict[str, SessionState], list[Decision], list[tuple[Event | Due, Exception]]]:
-        """One step of the engine; on an error in halves, then one by one, so that only what fails is set aside."""
-        now = time.time_ns() // 1_000_000
-        states, changed = dict(batch.states), dict[str, SessionState]()
-        decisions: list[Decision] = []
-        failed: list[tuple[Event | Due, Exception]] = []
-        pieces = [batch.work] if batch.work else []
+    async def _work_off(self, batch: Batch) -> None:
+        """Decide and write; in halves where it comes to more than can be appended at once."""
+        pieces: list[Sequence[Event | Due]] = [batch.work]
+        loop = asyncio.get_running_loop()
         while pieces:
             piece = pieces.pop(0)
-            try:
-                new, made = self.engine.step(piece, states, now)
-            except Exception as exc:
-                if len(piece) > 1:
-                    middle = len(piece) // 2
-                    pieces[:0] = [piece[:middle], piece[middle:]]
-                else:
-                    logger.exception("the engine failed on %r", piece[0])
-                    failed.append((piece[0], exc))
+            now = time.time_ns() // 1_000_000
+            with self._metrics.stage("step"):
+                made = await loop.run_in_executor(self._model, decide, self.engine, piece, batch.states, now)
+            appends = self._appends(batch, made)
+            if len(piece) > 1 and any(outbox.size(append.records()) > outbox.MAX_BYTES for append in appends.values()):
+                pieces[:0] = halves(piece)
                 continue
-            states.update(new)
-            changed.update(new)
-            decisions += made
-        return changed, decisions, failed
+            batch.letters += [
+                self._failed(batch, event, error) for event, error in made.failed if isinstance(event, Event)
+            ]
+            await self._write(batch, appends)
+            batch.states |= made.changed
+            batch.decisions += made.decisions
 
-    def _forget(self, orders: Sequence[Forget], batch: Batch, changed: dict[str, SessionState]) -> list[int]:
-        """Replace the states of people who are to be forgotten by stubs, which hold nothing but offsets."""
-        counts = []
-        for order in orders:
-            found = set()
-            for partition in self._reader().owned_partitions():
-                for session, stored in self._sought(order, partition):
-                    state = changed.get(session, stored)
-                    if not state.closed:
-                        changed[session] = sessions.stub(state)
-                        batch.partitions[session] = partition
-                        found.add(session)
-            counts.append(len(found))
-        return counts
+    def _appends(self, batch: Batch, made: Made) -> dict[int, Append]:
+        """The new states and what goes with them, by partition."""
+        appends: dict[int, Append] = {}
+        for session, state in made.changed.items():
+            append = appends.setdefault(batch.partitions[session], Append())
+            append.states.append((session.encode(), codec.encode(state)))
+            batch.written[session] = state, append.states[-1][1]
+        for partition, append in appends.items():
+            decisions = [each for each in made.decisions if batch.partitions[each.event.session] == partition]
+            for decision in decisions:
+                append.outgoing += self._outputs.decided(decision)
+            if self._settings.learn:
+                append.outgoing += self._outputs.learned(decisions)
+            append.upto = _upto(decisions)
+        return appends
 
-    def _sought(self, order: Forget, partition: int) -> list[tuple[str, SessionState]]:
-        sought = []
-        for session, before in order.sessions.items():
-            state = self._store.get(partition, session)
-            if state is not None and state.first_time < before:
-                sought.append((session, state))
-        if order.users:
-            for session, state in self._store.scan(partition):
-                if state.first_time < order.users.get(sessions.user_of(state) or "", 0):
-                    sought.append((session, state))
-        return sought
+    async def _write(self, batch: Batch, appends: Mapping[int, Append]) -> None:
+        """Append, then deliver."""
+        with self._metrics.stage("changelog"):
+            records = {partition: append.records() for partition, append in appends.items()}
+            batch.newest |= await self._confirmed(self._writer().append(records))
+        with self._metrics.stage("outputs"):
+            outgoing = [record for append in appends.values() for record in append.outgoing]
+            await self._confirmed(self._writer().deliver([*batch.letters, *outgoing]))
+            batch.letters = []
 
-    # ------------------------------------------------------------------------------------------------------- delivery
-    async def _deliver(self, records: list[Outgoing]) -> list[Any]:
+    async def _confirmed(self, work: Awaitable[Any]) -> Any:
+        """What the broker refuses ends the process: a newer owner has fenced this worker off, or it cannot write."""
         try:
-            return await self._writer().deliver(records)
+            return await work
         except Exception as exc:
             die(Exit.DELIVERY, exc)
             raise
 
-    def _outgoing(
-        self, batch: Batch, decisions: Sequence[Decision], failed: Sequence[tuple[Event | Due, Exception]]
-    ) -> list[Outgoing]:
-        records = list(batch.letters)
-        for event, error in failed:
-            if isinstance(event, Event):  # a due session that fails is asked again on a later tick
-                key, value, headers = batch.raw[event.source]
-                message = f"the engine failed on this event: {error!r}; retry it once the cause is mended"
-                letter = self._intake.dead(event.source, key, value, "model_error", message, attempt(headers))
-                records.append(self._set_aside(letter, event.source.partition))
-        for decision in decisions:
-            records += self._outputs.decided(decision)
-        if self._settings.learn:
-            records += self._outputs.learned(decisions)
-        return records
+    def _failed(self, batch: Batch, event: Event, error: Exception) -> Outgoing:
+        """The dead letter of an event that the engine failed on. (A due session is asked again on a later tick.)"""
+        key, value, headers = batch.raw[event.source]
+        message = f"the engine failed on this event: {error!r}; retry it once the cause is mended"
+        letter = self._intake.dead(event.source, key, value, "model_error", message, attempt(headers))
+        return self._set_aside(letter, event.source.partition)
 
     def _set_aside(self, letter: DeadLetter, partition: int) -> Outgoing:
         self._metrics.dead_letters.labels(dict(letter.headers)["error"].decode()).inc()
         return self._outputs.dead(letter, partition)
 
-    def _writes(
-        self, batch: Batch, changed: dict[str, SessionState]
-    ) -> list[tuple[str, SessionState | None, bytes | None]]:
-        """The states to write, encoded; a stub whose offsets are committed is deleted, for none can be read again."""
-        writes: list[tuple[str, SessionState | None, bytes | None]] = [
-            (session, state, codec.encode(state)) for session, state in changed.items()
-        ]
-        gone = [
-            session
-            for session in sorted(batch.stubs - changed.keys())
-            if self._all_committed(batch.partitions[session], batch.states[session])
-        ]
-        return writes + [(session, None, None) for session in gone]
+    # ------------------------------------------------------------------------------------------ states that go away
+    async def _put_away(self, batch: Batch, orders: Sequence[Forget]) -> None:
+        """Delete stubs whose offsets are committed, for none of them can be read again, and forget who asked for it."""
+        appends: dict[int, Append] = {}
+        for session in sorted(batch.stubs - batch.written.keys()):
+            partition = batch.partitions[session]
+            if self._all_committed(partition, batch.states[session]):
+                batch.written[session] = None, None
+                appends.setdefault(partition, Append()).states.append((session.encode(), None))
+        counts = []
+        for order in orders:
+            found = [
+                place for number in self._reader().owned_partitions() for place in self._sought(batch, order, number)
+            ]
+            for partition, session, state in found:
+                stub = sessions.stub(state)
+                batch.written[session], batch.partitions[session] = (stub, codec.encode(stub)), partition
+                appends.setdefault(partition, Append()).states.append((session.encode(), codec.encode(stub)))
+            counts.append(len(found))
+        if appends:
+            await self._write(batch, appends)
+        for order, count in zip(orders, counts, strict=True):
+            order.done.set_result(count)
+
+    def _sought(self, batch: Batch, order: Forget, partition: int) -> list[tuple[int, str, SessionState]]:
+        """Partition, session and state of those that an order means, as they are after the batch."""
+        here = [(session, self._store.get(partition, session)) for session in order.sessions]
+        if order.users:
+            here += [
+                (session, state)
+                for session, state in self._store.scan(partition)
+                if sessions.user_of(state) in order.users
+            ]
+        found = []
+        for session, stored in dict(here).items():
+            state = batch.written[session][0] if session in batch.written else stored
+            if state is None or state.closed:
+                continue
+            before = max(order.sessions.get(session, 0), order.users.get(sessions.user_of(state) or "", 0))
+            if state.first_time < before:
+                found.append((partition, session, state))
+        return found
 
     def _all_committed(self, partition: int, state: SessionState) -> bool:
-        for topic, offset in enumerate(state.offsets):
-            committed = self._reader().committed(self._names[topic], partition)
-            if offset >= 0 and (committed is None or committed <= offset):
-                return False
-        return True
+        """Whether none of the state's events can be read again."""
+        return all(
+            offset < 0 or (self._committed(topic, partition) or 0) > offset
+            for topic, offset in enumerate(state.offsets)
+        )
 
-    def _state_record(self, batch: Batch, session: str, _: SessionState | None, encoded: bytes | None) -> Outgoing:
-        return Outgoing(self._state_topic, batch.partitions[session], session.encode(), encoded, None)
+    def _committed(self, topic: int, partition: int) -> int | None:
+        return self._reader().committed(self._names[topic], partition)
 
-    def _keep(
-        self,
-        batch: Batch,
-        writes: Sequence[tuple[str, SessionState | None, bytes | None]],
-        confirmed: Sequence[Any],
-    ) -> None:
-        newest: dict[int, int] = {}
-        for (session, state, encoded), metadata in zip(writes, confirmed, strict=True):
-            partition = batch.partitions[session]
-            self._store.put(partition, session, state, encoded)
-            newest[partition] = max(metadata.offset, newest.get(partition, -1))
-            if state is not None:
-                self.timers.put(partition, session, self._waits_for(state, batch.ticked.get(partition, 0)))
-        for partition, offset in newest.items():
+    # ------------------------------------------------------------------------------------------------- what is kept
+    def _keep(self, batch: Batch) -> None:
+        """The local copy of what the changelog has, and when to look at each session again."""
+        for session, (state, encoded) in batch.written.items():
+            self._store.put(batch.partitions[session], session, state, encoded)
+        for partition, offset in batch.newest.items():
             self._persisted(partition, offset)
-        kept = {session for session, _, _ in writes}
-        for session, state in batch.states.items():  # taken out of the timers, but nothing came of it
-            if session not in kept:
+        current = batch.states | {session: state for session, (state, _) in batch.written.items()}
+        for session, state in current.items():
+            if state is not None:
                 partition = batch.partitions[session]
                 self.timers.put(partition, session, self._waits_for(state, batch.ticked.get(partition, 0)))
 
@@ -357,3 +372,14 @@ class Batcher:
                 metrics.silent.labels(decision.silent).inc()
             if decision.closed is not None:
                 metrics.closed.inc()
+
+
+def _upto(decisions: Sequence[Decision]) -> list[int] | None:
+    """The last offset of each source topic that was decided; none where something fell due, which has no offset."""
+    upto = [-1] * len(topics.SOURCES)
+    for decision in decisions:
+        if isinstance(decision.event, Due):
+            return None
+        source = decision.event.source
+        upto[source.topic] = max(upto[source.topic], source.offset)
+    return upto

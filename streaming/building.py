@@ -94,7 +94,8 @@ def build_model(
         watch.begin(stage)
         note(stage, done, total)
 
-    settings = BuildSettings() if info.ordered else BuildSettings(counts=SETS, ranking=SET_WEIGHTS)
+    weights = ({} if info.ordered else SET_WEIGHTS) | ({"repeat": True} if info.repeats_allowed else {})
+    settings = BuildSettings(ranking=weights) if info.ordered else BuildSettings(counts=SETS, ranking=weights)
     try:
         model = build(events, items, folder, encoder, until=until, progress=heard, settings=settings)
     except (EncoderError, IndexingError) as exc:

@@ -19,7 +19,7 @@ def read_encoded(settings: Settings) -> dict[str, bytes]:
     """
     states: dict[str, bytes] = {}
     for record in tail(settings, [topics.changelog(settings.topics)]):
-        if record.key is None or record.key == topics.FENCE_KEY:
+        if not topics.is_session(record.key):
             continue
         session = record.key.decode()
         if record.value is None:

@@ -21,10 +21,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from rich.console import Console
 
-from encoders.cache import CachedTextEncoder
 from encoders.catalogue import item_text
-from encoders.errors import EncoderError
-from encoders.text import TextEncoder, load_text_encoder
+from encoders.text import TextEncoder
 from streaming import codec, connections, topics
 from streaming.admin import create_topics, wanted
 from streaming.broker import LocalBroker
@@ -34,7 +32,7 @@ from streaming.demo_live import Show, TimedDelivery
 from streaming.demo_past import FROM, Past, past_of
 from streaming.demo_report import DemoReport
 from streaming.demo_worker import DemoWorker, Tally
-from streaming.errors import BeforehandError, InputError
+from streaming.errors import BeforehandError
 from streaming.foretold import Sessions, measure
 from streaming.importing import import_shop
 from streaming.intake import Event, Source
@@ -45,6 +43,7 @@ from streaming.replay import EventLog, Progress, Replay
 from streaming.said import TRIGGERS
 from streaming.settings import Settings
 from streaming.tail import tail
+from streaming.text_encoder import text_encoder
 
 _TEXTS_AT_ONCE = 256
 DECIDED_S = 60.0
@@ -89,12 +88,12 @@ class Demo:
             brokers = self._options.brokers or self._local_broker(open_things)
             given = self._overrides(brokers)
             settings = Settings.from_environment(**given)
-            loading = open_things.enter_context(ThreadPoolExecutor(1)).submit(_load_encoder, settings)
+            loading = open_things.enter_context(ThreadPoolExecutor(1)).submit(text_encoder, settings)
             past = self._import()
             open_things.enter_context(self._topics(settings))
             with self._stage("loading BERT"):
-                encoder = loading.result()
-            with CachedTextEncoder(encoder, settings.encoder.cache_dir) as texts:
+                texts = loading.result()
+            with texts:
                 self._build(past, texts)
                 worker = open_things.enter_context(DemoWorker(settings.worker.data_dir, environment_of(given)))
                 self._encode(past, texts)  # while the worker starts
@@ -288,14 +287,6 @@ def environment_of(given: Mapping[str, Any], prefix: str = "BEFOREHAND_") -> dic
         else:
             found[prefix + name.upper()] = str(value)
     return found
-
-
-def _load_encoder(settings: Settings) -> TextEncoder:
-    encoder = settings.encoder
-    try:
-        return load_text_encoder(encoder.model, device=encoder.device, batch=encoder.batch, threads=encoder.threads)
-    except EncoderError as exc:
-        raise InputError(str(exc)) from exc
 
 
 def _all_predictions(settings: Settings) -> list[Prediction]:

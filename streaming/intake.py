@@ -187,21 +187,6 @@ class Refused(InputError):  # noqa: N818 - it is a verdict
         self.code = code
 
 
-def sendable(record: EventRecord) -> bytes:
-    """The value of an event that `Intake.accept` will take, given that it is sent at its own time: for
-    producers.
-
-    Raises:
-        Refused: with the code and the text of the dead letter that the record would become.
-    """
-    value = codec.encode(record)
-    try:
-        check(codec.decode(value, EventRecord))
-    except DecodeError as exc:
-        raise Refused(_code(exc), _explained(exc)) from exc
-    return value
-
-
 def check(record: EventRecord, kinds: frozenset[str] = CLICK_KINDS | BROWSE_KINDS) -> None:
     """The rules that one decoded record answers for alone and types cannot say.
 

@@ -15,7 +15,6 @@ from types import TracebackType
 from streaming import codec, intake, topics
 from streaming.delivery import Delivery, OnError, validated
 from streaming.errors import InputError
-from streaming.intake import Refused
 from streaming.records import CLICK_KINDS, EventRecord, Kind
 from streaming.settings import Settings
 
@@ -153,8 +152,5 @@ def checked(event: EventRecord) -> bytes:
         InputError: a field is missing, of another type or out of its bounds.
     """
     value = validated(event)
-    try:
-        intake.check(event)
-    except Refused as exc:
-        raise InputError(str(exc)) from exc
+    intake.check(event)
     return value

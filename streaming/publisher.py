@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from streaming import codec, intake, topics
 from streaming.delivery import Delivery, OnError, validated
-from streaming.errors import InputError
-from streaming.intake import Refused
 from streaming.records import Control, Facts, Item, Record, Tick
 from streaming.settings import Settings
 
@@ -76,10 +74,7 @@ class Publisher:
         self.close()
 
     def _put(self, topic: topics.Topic, field: str, key: str, record: Record | None) -> None:
-        try:
-            intake.check_id(field, key)
-        except Refused as exc:
-            raise InputError(str(exc)) from exc
+        intake.check_id(field, key)
         value = None if record is None else validated(record)
         self.delivery.send(self._prefix + topic.name, value, key.encode(), headers=codec.HEADERS)
 

@@ -28,13 +28,15 @@ class ShopInfo(BaseModel):
     currency: str | None = Field(default=None, min_length=3, max_length=3)
     """Of prices that say none."""
     time_zone: str = "UTC"
-    """Of visitors whose own is not known; an IANA name."""
+    """Of visitors whose own is not known; an IANA name. A worker is told by BEFOREHAND_WORKER__UTC_OFFSET_MIN."""
     session_idle_ms: int = Field(default=1_800_000, ge=0)
-    """A session without events for this long is closed. 0: never."""
+    """A session without events for this long is closed. 0: never. A worker is told by
+    BEFOREHAND_WORKER__SESSION_IDLE_MS."""
     repeats_allowed: bool = False
-    """May an item that was seen be predicted again."""
+    """May an item that was seen be predicted again. `build` puts it into the model."""
     ordered: bool = True
-    """Does the order of a session's events mean something. Not among the lines of a basket."""
+    """Does the order of a session's events mean something. Not among the lines of a basket: there `build` counts pairs
+    without direction and distance."""
     licence: str | None = None
     """Of the data."""
 
@@ -82,11 +84,19 @@ class ShopFolder:
             schema = {column.name: DTYPES[column.type] for column in TABLES[name]}
             return pl.DataFrame(schema=schema), TableReport(name, "none")
         try:
-            return check(name, scan(file), file)
+            rows, report = check(name, scan(file), file)
         except (pl.exceptions.ComputeError, OSError) as exc:
             if file.name.lower().endswith(".parquet"):
                 raise InputError(f"{file} cannot be read to its end ({exc}); copy it or write it anew") from exc
-            return check(name, scan_damaged(file), file)
+            rows, report = check(name, scan_damaged(file), file)
+        return self._priced(rows), report
+
+    def _priced(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Prices that name no currency are in the shop's."""
+        if self.info.currency is None or "price" not in rows.columns:
+            return rows
+        in_the_shops = pl.col("currency").is_null() & pl.col("price").is_not_null()
+        return rows.with_columns(currency=pl.when(in_the_shops).then(pl.lit(self.info.currency)).otherwise("currency"))
 
 
 def read_info(path: Path) -> ShopInfo:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from streaming import codec
+from streaming.outbox import Outbox
 from streaming.sessions import SessionState
+from streaming.topics import OUTBOX_KEY
 
 
 class Local(Protocol):
@@ -71,6 +73,15 @@ class StateStore:
         """All sessions of a partition as they are stored."""
         for key, encoded in self._local.items(partition):
             yield key.decode(), encoded
+
+    def outbox(self, partition: int) -> Outbox | None:
+        """What recovery found that the partition's last owner had decided to send; none if there is nothing."""
+        encoded = self._local.get(partition, OUTBOX_KEY)
+        return None if encoded is None else codec.decode(encoded, Outbox)
+
+    def empty_outbox(self, partition: int) -> None:
+        """All of it was delivered."""
+        self._local.put(partition, OUTBOX_KEY, None)
 
     def clear(self) -> None:
         """Forget the decoded values; the local copy stays."""

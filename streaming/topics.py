@@ -90,6 +90,17 @@ def group(settings: TopicSettings) -> str:
 FENCE_KEY = b"\x00fence"
 """On the changelog: key of the record that a new owner of a partition writes first. No session has it: ids hold no
 control characters."""
+OUTBOX_KEY = b"\x01outbox"
+"""On the changelog: key of the records that the last batch of the partition decided to send; see `streaming.outbox`."""
+
+
+def is_session(key: bytes | None) -> bool:
+    """Whether a key of the changelog is a session's; the product's own begin with a control character.
+
+    >>> is_session(b"3f1c"), is_session(FENCE_KEY), is_session(OUTBOX_KEY)
+    (True, False, False)
+    """
+    return key is not None and key[:1] >= b" "
 
 
 def changelog(settings: TopicSettings) -> str:

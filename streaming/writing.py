@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import errors
@@ -24,7 +24,7 @@ from faust.types import TP
 from streaming.errors import BrokerError
 from streaming.exits import Exit, die
 from streaming.reading import HeldConsumer
-from streaming.topics import FENCE_KEY
+from streaming.topics import FENCE_KEY, is_session
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,30 @@ class FencedProducer(driver.Producer):
         ]
         return list(await asyncio.gather(*pending)) if pending else []
 
+    async def append(self, batches: Mapping[int, Sequence[tuple[bytes, bytes | None]]]) -> dict[int, int]:
+        """Append records (key, value) to state partitions, those of one partition all or none, and wait until the
+        broker has confirmed them. Gives the last offset of each partition.
+
+        Kafka appends a record batch atomically, and here the batch is made explicitly.
+
+        Raises:
+            Exception: the first refusal; a newer owner's fence is one.
+            ValueError: the records of a partition do not fit into one batch.
+        """
+        pending = {}
+        for partition, records in batches.items():
+            batch = self._producer.create_batch()
+            for key, value in records:
+                if batch.append(key=key, value=value, timestamp=None) is None:
+                    raise ValueError(f"{len(records)} states of partition {partition} do not fit into one batch")
+            batch.close()
+            pending[partition] = await self._producer.send_batch(batch, self.state_topic, partition=partition)
+        confirmed = await asyncio.gather(*pending.values())
+        return {
+            partition: metadata.offset + len(batches[partition]) - 1
+            for partition, metadata in zip(pending, confirmed, strict=True)
+        }
+
     async def fence(self, partitions: Iterable[int]) -> None:
         """Raise the epoch of each state partition and write one record under it: older epochs are refused from here.
 
@@ -206,8 +230,9 @@ class LocalState:
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """All states of a partition, in key order; a snapshot, safe while others write."""
-        data = self._table.data
-        yield from data._visible_items(data._db_for_partition(partition))
+        for key, value in self._table.data._db_for_partition(partition).items():
+            if is_session(key) and key != self._table.data.offset_key:
+                yield key, value
 
 
 class Transport(driver.Transport):

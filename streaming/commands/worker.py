@@ -9,16 +9,19 @@ from typing import Annotated
 
 import typer
 
+from streaming.commands.options import Brokers
 from streaming.settings import Settings
 
 
 def worker(
-    brokers: Annotated[str | None, typer.Option(help="Bootstrap servers, host:port,host:port.")] = None,
+    brokers: Brokers = None,
     model: Annotated[Path | None, typer.Option(help="A model folder made by `beforehand build`.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The worker's own folder, kept over restarts.")] = None,
     id: Annotated[str | None, typer.Option(help="The worker's name: unique, the same after a restart.")] = None,
     port: Annotated[int | None, typer.Option(help="Health and metrics pages on loopback; 0: a free port.")] = None,
-    no_pseudonyms: Annotated[bool, typer.Option(help="Let the site's ids through as they are.")] = False,
+    no_pseudonyms: Annotated[
+        bool, typer.Option("--no-pseudonyms", help="Let the site's ids through as they are.")
+    ] = False,
 ) -> None:
     """Start a worker: events in, predictions out, until it is stopped.
 

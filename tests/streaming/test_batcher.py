@@ -17,12 +17,15 @@ from streaming.decisions import Decision, Due
 from streaming.event_queue import Forget
 from streaming.exits import Exit
 from streaming.intake import Intake
+from streaming.outbox import Outbox, size
+from streaming.outputs import Outgoing
 from streaming.privacy import Pseudonyms
 from streaming.records import EventRecord, Learned, Tick, Transition
 from streaming.sessions import SessionState, advance
 from streaming.settings import Settings
 from streaming.store import StateStore
 from streaming.telemetry import Metrics
+from streaming.topics import OUTBOX_KEY
 from tests.streaming.test_store import Disk
 
 IDLE_MS = 60_000
@@ -54,6 +57,9 @@ class Engine:
             if event.item_id == "bad":
                 raise ValueError("no such luck")
             before = changed.get(event.session) or states.get(event.session) or sessions.FRESH
+            if event.source.offset <= before.offsets[event.source.topic]:
+                decisions.append(Decision(event, silent="applied"))
+                continue
             changed[event.session] = advance(before, event)
             taught = Transition(event.source.offset, "a", str(event.item_id), event.kind)
             decisions.append(Decision(event, silent="no_trigger", taught=taught))
@@ -98,6 +104,7 @@ class Bench:
             no_pseudonyms=True, topics={"prefix": PREFIX}, worker={"session_idle_ms": IDLE_MS, **worker}
         )
         self.log: list[Any] = []
+        self.appended: list[dict[bytes, bytes | None]] = []
         self.disk = Disk()
         self.engine = Engine()
         self.generation = 1
@@ -118,7 +125,6 @@ class Bench:
             writer=lambda: self,
             generation=lambda: self.generation,
             persisted=lambda partition, offset: self.log.append(("persisted", partition, offset)),
-            state_topic=STATE,
         )
 
     # the consumer's part
@@ -135,6 +141,13 @@ class Bench:
         return {0, 1}
 
     # the producer's part
+    async def append(self, batches: Any) -> dict[int, int]:
+        for partition, records in batches.items():
+            self.fail(Outgoing(STATE, partition, None, None, None))
+            self.log += [Outgoing(STATE, partition, key, value, None) for key, value in records]
+        self.appended += [dict(records) for records in batches.values()]
+        return {partition: 100 + len(records) for partition, records in batches.items()}
+
     async def deliver(self, records: Any) -> list[Any]:
         for record in records:
             self.fail(record)
@@ -185,10 +198,14 @@ def kinds(log: list[Any]) -> list[Any]:
     return [entry[0] if isinstance(entry, tuple) and not hasattr(entry, "topic") else entry.topic for entry in log]
 
 
-def test_outputs_then_states_then_the_local_copy_then_acknowledgements() -> None:
+def test_states_with_their_outbox_then_outputs_then_the_local_copy_then_acknowledgements() -> None:
     bench = Bench()
     bench.run(view(0), view(1, "s2"), Record("browses", 0, 2, b"s1", b"\xc1"))
-    assert kinds(bench.log) == ["p.dead-letters", "p.learned", STATE, STATE, "persisted", "ack", "ack", "ack"]
+    outputs = ["p.dead-letters", "p.learned"]
+    assert kinds(bench.log) == [STATE, STATE, STATE, *outputs, "persisted", "ack", "ack", "ack"]
+    (appended,) = bench.appended
+    assert list(appended) == [OUTBOX_KEY, b"s1", b"s2"]
+    assert codec.decode(appended[OUTBOX_KEY], Outbox).outgoing() == bench.sent("p.learned")
     assert bench.log[-3:] == [("ack", "browses", 0), ("ack", "browses", 1), ("ack", "browses", 2)]
     assert set(bench.disk.kept) == {(0, b"s1"), (0, b"s2")}
     learned = codec.decode(bench.sent("p.learned")[0].value, Learned)
@@ -206,11 +223,11 @@ def test_nothing_is_kept_or_acknowledged_when_an_output_is_refused(ends: list[Ex
     with pytest.raises(Ended):
         bench.run(view(0))
     assert ends == [Exit.DELIVERY]
-    assert bench.log == []
+    assert set(kinds(bench.log)) == {STATE}  # decided: the next owner delivers the outbox
     assert bench.disk.kept == {}
 
 
-def test_nothing_is_kept_or_acknowledged_when_a_state_is_refused(ends: list[Exit]) -> None:
+def test_nothing_is_sent_kept_or_acknowledged_when_a_state_is_refused(ends: list[Exit]) -> None:
     bench = Bench()
 
     def fail(record: Any) -> None:
@@ -221,7 +238,7 @@ def test_nothing_is_kept_or_acknowledged_when_a_state_is_refused(ends: list[Exit
     with pytest.raises(Ended):
         bench.run(view(0))
     assert ends == [Exit.DELIVERY]
-    assert kinds(bench.log) == ["p.learned"]
+    assert bench.log == []
     assert bench.disk.kept == {}
 
 
@@ -258,6 +275,65 @@ def test_an_event_that_the_engine_fails_on_is_set_aside_and_the_others_are_decid
     assert codec.decode(bench.disk.kept[(0, b"s2")], SessionState).counts == (0, 1)
     assert bench.engine.pieces == [4, 2, 1, 1, 2]  # the whole, its halves, the bad half one by one
     assert [entry[2] for entry in bench.log if entry[0] == "ack"] == [0, 1, 2, 3]
+
+
+def test_what_is_too_much_to_append_at_once_is_decided_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.outbox.MAX_BYTES", 700)
+    bench = Bench()
+    bench.run(*[view(offset, f"s{offset % 3}") for offset in range(8)])
+    assert len(bench.appended) > 1
+    assert all(size(list(appended.items())) <= 700 for appended in bench.appended)
+    counts = [codec.decode(value, SessionState).counts for value in bench.disk.kept.values()]
+    assert counts == [(0, 3), (0, 3), (0, 2)]
+    taught = [codec.decode(sent.value, Learned).transitions for sent in bench.sent("p.learned")]
+    assert [step.offset for steps in taught for step in steps] == list(range(8))
+
+
+def takes_over(bench: Bench, *appended: tuple[bytes, bytes | None]) -> list[Any]:
+    """What a new owner sends that recovered this from the changelog."""
+    for key, value in appended:
+        bench.disk.put(0, key, value)
+    asyncio.run(bench.batcher.reassigned({0, 1}))
+    return bench.log
+
+
+def test_the_next_owner_delivers_what_was_decided() -> None:
+    first = Bench()
+    first.run(view(4), view(5, "s2"))
+    second = Bench()
+    assert takes_over(second, *first.appended[0].items()) == first.sent("p.learned")
+    second.log.clear()
+    assert takes_over(second) == []  # once
+    second.run(view(4), view(5, "s2"), view(6))
+    assert [entry for entry in second.log if entry[0] == "ack"] == [("ack", "browses", n) for n in (4, 5, 6)]
+    (taught,) = second.sent("p.learned")
+    assert [step.offset for step in codec.decode(taught.value, Learned).transitions] == [6]
+
+
+def test_what_is_committed_was_delivered() -> None:
+    first = Bench()
+    first.run(view(4), view(5, "s2"))
+    second = Bench()
+    second.offsets["p.browses", 0] = 5
+    assert len(takes_over(second, *first.appended[0].items())) == 1
+    third = Bench()
+    third.offsets["p.browses", 0] = 6
+    assert takes_over(third, *first.appended[0].items()) == []
+
+
+def test_an_outbox_that_cannot_be_delivered_ends_the_process(ends: list[Exit]) -> None:
+    first = Bench()
+    first.run(view(4))
+    second = Bench()
+
+    def fail(record: Any) -> None:
+        raise RuntimeError("refused")
+
+    second.fail = fail
+    with pytest.raises(Ended):
+        takes_over(second, *first.appended[0].items())
+    assert ends == [Exit.DELIVERY]
+    assert (0, OUTBOX_KEY) in second.disk.kept
 
 
 def test_a_tick_finds_the_sessions_that_wait_and_only_those() -> None:
@@ -315,7 +391,7 @@ def test_a_stub_is_deleted_once_its_offsets_are_committed() -> None:
 def test_a_restart_finds_who_waits_by_a_sweep() -> None:
     bench = Bench()
     bench.run(view(0))
-    bench.batcher.reassigned({0})
+    asyncio.run(bench.batcher.reassigned({0}))
     bench.run(tick(0, NOW + 60_000))
     assert codec.decode(bench.disk.kept[(0, b"s1")], SessionState).closed
 

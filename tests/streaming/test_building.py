@@ -13,6 +13,7 @@ from index.model import ModelFolder
 from streaming.building import SET_WEIGHTS, SETS, Stopwatch, build_model
 from streaming.cli import application
 from streaming.errors import InputError
+from streaming.items import Shop
 from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo
 
@@ -45,6 +46,15 @@ def test_in_a_shop_of_baskets_order_and_distance_mean_nothing(tmp_path: Path) ->
     loaded = ModelFolder.load(tmp_path / "model")
     assert loaded.counts.settings == SETS
     assert RankingSettings(**loaded.manifest.settings["ranking"]) == RankingSettings(**SET_WEIGHTS)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_shop_may_allow_that_what_was_seen_is_offered_again(tmp_path: Path, ordered: bool) -> None:
+    info = ShopInfo(repeats_allowed=True, ordered=ordered)
+    build_model(past(), ITEMS, info, tmp_path / "model", DummyTextEncoder())
+    shop = Shop.open(tmp_path / "model", DummyTextEncoder())
+    expected = RankingSettings(repeat=True) if ordered else RankingSettings(**SET_WEIGHTS, repeat=True)
+    assert RankingSettings.of(shop) == expected
 
 
 def test_events_from_until_on_are_not_looked_at(tmp_path: Path) -> None:

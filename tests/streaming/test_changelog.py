@@ -10,7 +10,7 @@ from streaming.changelog import read_encoded, read_states
 from streaming.codec import DecodeError
 from streaming.sessions import FRESH
 from streaming.settings import Settings
-from streaming.topics import FENCE_KEY
+from streaming.topics import FENCE_KEY, OUTBOX_KEY
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *rows: tuple[bytes | None, bytes | None]) -> None:
@@ -26,8 +26,8 @@ def test_the_last_value_counts_and_a_null_deletes(monkeypatch: pytest.MonkeyPatc
     assert read_encoded(Settings()) == {"a": b"2"}
 
 
-def test_the_records_of_the_fence_are_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, (FENCE_KEY, b""), (None, b"x"), (b"a", b"1"))
+def test_the_fence_and_the_outbox_are_no_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, (FENCE_KEY, b""), (OUTBOX_KEY, b"sealed"), (None, b"x"), (b"a", b"1"))
     assert read_encoded(Settings()) == {"a": b"1"}
 
 

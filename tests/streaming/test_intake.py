@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.intake import DeadLetter, Event, Intake, Refused, Source, TickEvent, check_id, sendable
+from streaming import codec
+from streaming.errors import InputError
+from streaming.intake import DeadLetter, Event, Intake, Refused, Source, TickEvent, check_id
 from streaming.privacy import Pseudonyms, pseudonym
+from streaming.producer import checked
 from streaming.records import EARLIEST, EventRecord
 from streaming.topics import MAX_RECORD_BYTES, MAX_VALUE_BYTES
 
@@ -238,7 +241,7 @@ def test_another_part_makes_its_dead_letters_here() -> None:
 
 # ---------------------------------------------------------------------------------------- producers
 def test_what_a_producer_may_send_is_accepted() -> None:
-    event = accept(sendable(EventRecord(kind="search", session_id="s1", time=TIME, query="shoes")))
+    event = accept(checked(EventRecord(kind="search", session_id="s1", time=TIME, query="shoes")))
     assert (event.kind, event.query) == ("search", "shoes")
 
 
@@ -253,9 +256,10 @@ def test_what_a_producer_may_send_is_accepted() -> None:
     ],
 )
 def test_a_producer_learns_at_once_what_would_be_a_dead_letter(record: EventRecord, code: str) -> None:
-    with pytest.raises(Refused) as caught:
-        sendable(record)
-    assert caught.value.code == code
+    with pytest.raises(InputError, match="expected"):
+        checked(record)
+    letter = accept(codec.encode(record), key=record.session_id.encode())
+    assert header(letter, "error") == code
 
 
 @pytest.mark.parametrize("bad", ["", "é" * 129, "x" * 257, "a\nb", "\x7f", "\x85", "\ud800"])

@@ -247,6 +247,13 @@ def test_shop_toml_goes_out_as_it_came_in(tmp_path: Path) -> None:
     assert read_info(tmp_path / "shop.toml") == info
 
 
+def test_a_price_without_a_currency_is_in_the_shops(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title,price,currency\na,Tea,3,\nb,Mug,4,USD\nc,Jam,,\n")
+    (tmp_path / "shop.toml").write_text('currency = "EUR"')
+    items = ShopFolder(tmp_path).table("items")[0]
+    assert items["currency"].to_list() == ["EUR", "USD", None]
+
+
 @pytest.mark.parametrize("text", ["name = ", "session_idle_ms = -1", 'currency = "EURO"'])
 def test_a_wrong_shop_toml_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "shop.toml").write_text(text)

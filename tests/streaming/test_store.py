@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from streaming import codec
 from streaming.sessions import SessionState
 from streaming.store import StateStore
+from streaming.topics import is_session
 
 
 class Disk:
@@ -25,7 +26,7 @@ class Disk:
             self.kept[(partition, key)] = value
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        yield from ((key, value) for (number, key), value in sorted(self.kept.items()) if number == partition)
+        yield from ((k, v) for (n, k), v in sorted(self.kept.items()) if n == partition and is_session(k))
 
 
 def state(count: int) -> tuple[SessionState, bytes]:

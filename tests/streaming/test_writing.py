@@ -10,6 +10,7 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import errors
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.transaction_manager import PidAndEpoch
 from aiokafka.structs import TopicPartition
 from faust.tables.table import Table
@@ -20,7 +21,7 @@ from streaming import writing
 from streaming.errors import BrokerError
 from streaming.exits import Exit
 from streaming.outputs import Outgoing
-from streaming.topics import FENCE_KEY
+from streaming.topics import FENCE_KEY, OUTBOX_KEY
 from streaming.writing import FencedProducer, FencedTable, LocalState, PartitionEpochs, Transport
 
 STATE = "app-sessions-changelog"
@@ -168,6 +169,29 @@ def test_deliver_raises_what_the_broker_refused() -> None:
     asyncio.run(story())
 
 
+def test_states_of_a_partition_are_one_batch_all_or_nothing() -> None:
+    async def story() -> None:
+        made = producer()
+        sent: list[tuple[int, int]] = []
+
+        async def send_batch(batch: BatchBuilder, topic: str, *, partition: int) -> Any:
+            sent.append((partition, batch.record_count()))
+            assert topic == STATE
+            assert batch.append(key=b"late", value=b"", timestamp=None) is None  # closed: nothing slips in
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(SimpleNamespace(offset=40))
+            return future
+
+        made._producer = SimpleNamespace(create_batch=lambda: BatchBuilder(1000, 0), send_batch=send_batch)
+        last = await made.append({3: [(b"a", b"1"), (b"b", None)], 5: [(b"c", b"2")]})
+        assert sent == [(3, 2), (5, 1)]
+        assert last == {3: 41, 5: 40}
+        with pytest.raises(ValueError, match="do not fit"):
+            await made.append({3: [(b"a", b"x" * 600), (b"b", b"x" * 600)]})
+
+    asyncio.run(story())
+
+
 class FakeClient:
     """The group coordinator: answers InitProducerId with the next epoch, after some errors."""
 
@@ -304,9 +328,10 @@ def test_local_state_is_written_read_and_deleted_by_partition(table: FencedTable
     assert (local.get(0, b"s"), local.get(1, b"s"), local.get(2, b"s")) == (b"one", b"two", None)
     local.put(0, b"s", None)
     assert local.get(0, b"s") is None
+    local.put(1, OUTBOX_KEY, b"sealed")
     local.delivered(1, 41)
     assert table.data.persisted_offset(TP(table.changelog_topic_name, 1)) == 41
-    assert list(local.items(1)) == [(b"s", b"two")]  # the offset is not a session
+    assert list(local.items(1)) == [(b"s", b"two")]  # neither the offset nor the outbox is a session
 
 
 def test_the_transport_uses_both() -> None:

@@ -1,0 +1,52 @@
+"""A batch through the engine, so that one event that it fails on takes no other with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streaming.decisions import Decision, Due
+from streaming.engine import Engine
+from streaming.intake import Event
+from streaming.sessions import SessionState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Made:
+    """What came of a batch."""
+
+    changed: dict[str, SessionState] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    failed: list[tuple[Event | Due, Exception]] = field(default_factory=list)
+    """What the engine failed on, alone, and how."""
+
+
+def decide(engine: Engine, work: Sequence[Event | Due], states: Mapping[str, SessionState], now: int) -> Made:
+    """One step of the engine; where it fails, in halves, then one by one."""
+    made = Made()
+    current = dict(states)
+    pieces = [work] if work else []
+    while pieces:
+        piece = pieces.pop(0)
+        try:
+            changed, decisions = engine.step(piece, current, now)
+        except Exception as exc:
+            if len(piece) > 1:
+                pieces[:0] = halves(piece)
+            else:
+                logger.exception("the engine failed on %r", piece[0])
+                made.failed.append((piece[0], exc))
+            continue
+        current |= changed
+        made.changed |= changed
+        made.decisions += decisions
+    return made
+
+
+def halves(work: Sequence[Event | Due]) -> list[Sequence[Event | Due]]:
+    """Two pieces of about the same length, in order."""
+    middle = len(work) // 2
+    return [work[:middle], work[middle:]]
