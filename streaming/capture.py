@@ -88,6 +88,11 @@ class CaptureWriter:
         self.records += 1
         self.bytes += len(record.key or b"") + len(record.value or b"")
 
+    def flush(self) -> None:
+        """Bring what was written into the file, so that it outlives this process; costs room in a `.gz`."""
+        self._file.flush()
+        self._raw.flush()
+
     def __enter__(self) -> CaptureWriter:
         return self
 

@@ -54,11 +54,6 @@ class Timers:
         """Fill the partition's heap from `states` (session, time it waits for), piece by piece on the ticks to come."""
         self._partitions.setdefault(partition, _Partition()).unswept = states
 
-    def swept(self, partition: int) -> bool:
-        """True if every stored state of the partition has been looked at."""
-        slot = self._partitions.get(partition)
-        return slot is not None and slot.unswept is None
-
     def put(self, partition: int, session: str, due: int | None) -> None:
         """The session waits for `due`, in ms since the epoch; none: for nothing."""
         if due is None:

@@ -7,8 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
+from streaming.adapters import ADAPTERS
+from streaming.columns import TABLES
 from streaming.exits import Exit
+from streaming.sessions import SessionState
+from streaming.shop import ShopInfo
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -38,6 +43,23 @@ def test_every_exit_code_is_explained() -> None:
     text = (ROOT / "docs" / "guarantees.md").read_text()
     for code in Exit:
         assert f"| {code.value} | {code.name} |" in text
+
+
+def test_every_column_and_key_of_a_shop_folder_is_told() -> None:
+    text = (ROOT / "docs" / "shop-folder.md").read_text()
+    for table, columns in TABLES.items():
+        told = ", ".join(f"**{column.name}**" if column.required else column.name for column in columns)
+        assert f"| `{table}` | {told} |" in text
+    for key in ShopInfo.model_fields:
+        assert f"\n| `{key}` |" in text
+    for adapter in ADAPTERS:
+        assert f"**{adapter}**" in text
+
+
+def test_every_letter_of_a_session_state_is_told() -> None:
+    part = (ROOT / "docs" / "wire.md").read_text().split("## The changelog")[1].split("\n## ")[0]
+    told = {letter for line in part.splitlines() for letter in re.findall(r"`(\w)`", line.split(" | ")[0])}
+    assert told == {"v"} | {field.encode_name for field in fields(SessionState)}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_name)

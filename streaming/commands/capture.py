@@ -35,6 +35,8 @@ def capture(
         try:
             for record in tail(settings, [prefix + name.removeprefix(prefix) for name in topics], follow=follow):
                 file.write(captured(record, prefix))
+                if follow:
+                    file.flush()
         except KeyboardInterrupt:
             if not follow:
                 raise

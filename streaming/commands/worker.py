@@ -38,6 +38,6 @@ def worker(
     }
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     Settings.from_environment()  # a wrong setting is told here, in one line
-    faust = ["-m", "faust", "-A", "streaming.app", "-L", "uvloop", "worker", "--without-web", "-l", "info"]
+    faust = "-X faulthandler -m faust -A streaming.app -L uvloop worker --without-web -l info".split()
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *faust])

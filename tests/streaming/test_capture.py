@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +27,17 @@ def test_what_was_captured_is_read_back_to_the_byte(tmp_path: Path, name: str) -
     assert list(read_capture(tmp_path / name)) == RECORDS
     assert (file.records, file.bytes) == (3, 3 + 1 + 2 + 10)
     assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
+
+
+@pytest.mark.parametrize("name", ["log.mp", "log.mp.gz"])
+def test_what_was_flushed_is_in_the_file_though_its_writer_is_not_done(tmp_path: Path, name: str) -> None:
+    with CaptureWriter(tmp_path / name) as file:
+        file.write(RECORDS[0])
+        file.flush()
+        found = (tmp_path / name).read_bytes()
+    whole = zlib.decompressobj(wbits=31).decompress(found) if name.endswith(".gz") else found
+    head, record = codec.frames(io.BytesIO(whole))
+    assert (head["format"], record["topic"], record["value"]) == (FORMAT, "clicks", b"\x80")
 
 
 def test_the_prefix_of_a_topic_is_left_out() -> None:

@@ -48,10 +48,11 @@ def test_a_sweep_looks_at_a_bounded_piece_on_each_tick(monkeypatch: object) -> N
     timers.sweep(0, states())  # type: ignore[arg-type]
     assert seen == []
     assert timers.take(0, 5) == ["a", "b"]
-    assert not timers.swept(0)
+    assert seen == ["a", "b"]
     assert timers.take(0, 5) == ["c", "d"]
     assert timers.take(0, 5) == ["e"]
-    assert timers.swept(0)
+    assert timers.take(0, 5) == []
+    assert seen == list("abcde")
 
 
 def test_takes_a_bounded_number_on_one_tick(monkeypatch: object) -> None:
