@@ -1,9 +1,9 @@
 """What one event costs the engine, without Kafka: `python benchmarks/engine_step.py --json`.
 
 Synthetic visitors walk through the families of a catalogue, 20 of them; a past of such walks fills the counts to the
-brim, so that each item has as many neighbours as are kept. Vectors come from the dummy encoder, turned to 128 dimensions
-as BERT's are, so that BERT itself is not in the figures. CPU time of this thread, in batches, the best of several runs:
-other programs on the machine can only make a run slower.
+brim, so that each item has as many neighbours as are kept. Vectors come from the dummy encoder, turned to 128
+dimensions as BERT's are, so that BERT itself is not in the figures. CPU time of this thread, in batches, the best of
+several runs: other programs on the machine can only make a run slower.
 """
 
 from __future__ import annotations

@@ -90,5 +90,5 @@ def inner(rows: Vectors, query: Vectors) -> Vectors:
 
 def ranked(item_ids: Sequence[str], scores: Vectors, k: int) -> Hits:
     """The k best of `item_ids`, best first, ties by id."""
-    order = sorted(zip(scores.tolist(), item_ids, strict=True), key=lambda hit: (-hit[0], hit[1]))
-    return [(item_id, score) for score, item_id in order[:k]]
+    order = sorted(zip((-scores).tolist(), item_ids, strict=True))
+    return [(item_id, -score) for score, item_id in order[:k]]

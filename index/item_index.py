@@ -46,6 +46,7 @@ class ItemIndex:
         self._faiss = faiss()
         self._threads = threads
         self._flat: Any = self._faiss.IndexFlatIP(dimension)
+        self._matrix = self._rows_of_faiss()
         self._ids: list[str] = []  # by row
         self._rows: dict[str, int] = {}  # item id -> row
         self._lock = threading.Lock()
@@ -69,19 +70,18 @@ class ItemIndex:
         latest = dict(zip(item_ids, checked(vectors, self.dimension, len(item_ids)), strict=True))
         with self._lock:
             added = [item_id for item_id in latest if item_id not in self._rows]
-            matrix = self._matrix()
             for item_id in latest.keys() - set(added):
-                matrix[self._rows[item_id]] = latest[item_id]
+                self._matrix[self._rows[item_id]] = latest[item_id]
             if added:
                 self._flat.add(np.stack([latest[item_id] for item_id in added]))
                 self._rows.update(zip(added, range(len(self._ids), len(self._ids) + len(added)), strict=True))
                 self._ids.extend(added)
+                self._matrix = self._rows_of_faiss()
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Takes items out; an id that is not there is passed over."""
         leaving = list(item_ids)
         with self._lock:
-            matrix = self._matrix()
             before = len(self._ids)
             for item_id in leaving:
                 hole = self._rows.pop(item_id, None)
@@ -89,17 +89,18 @@ class ItemIndex:
                     continue
                 last = self._ids.pop()
                 if last != item_id:
-                    matrix[hole] = matrix[len(self._ids)]
+                    self._matrix[hole] = self._matrix[len(self._ids)]
                     self._ids[hole] = last
                     self._rows[last] = hole
             if len(self._ids) < before:
                 self._flat.remove_ids(self._faiss.IDSelectorRange(len(self._ids), before))
+                self._matrix = self._rows_of_faiss()
 
     def vector(self, item_id: str) -> Vectors | None:
         """A copy of the item's vector (dimension,); None where there is no such item."""
         with self._lock:
             row = self._rows.get(item_id)
-            return None if row is None else self._matrix()[row].copy()
+            return None if row is None else self._matrix[row].copy()
 
     def cosines(self, item_ids: Sequence[str], query: Vectors) -> dict[str, float]:
         """The inner product of a query, (dimension,), with each of these items; items that are not there are left out.
@@ -108,7 +109,7 @@ class ItemIndex:
         """
         with self._lock:
             found = {item_id: row for item_id in item_ids if (row := self._rows.get(item_id)) is not None}
-            products = inner(self._matrix()[list(found.values())], query) if found else np.empty(0)
+            products = inner(self._matrix.take(list(found.values()), axis=0), query) if found else np.empty(0)
         return dict(zip(found, products.tolist(), strict=True))
 
     def search(self, queries: Vectors, k: int) -> list[Hits]:
@@ -129,9 +130,8 @@ class ItemIndex:
             if not size or not len(asked):
                 return [[] for _ in asked]
             self._faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this per calling thread
-            matrix = self._matrix()
             return [
-                ranked([self._ids[row] for row in rows], inner(matrix[rows], query), k)
+                ranked([self._ids[row] for row in rows.tolist()], inner(self._matrix.take(rows, axis=0), query), k)
                 for query, rows in zip(asked, self._candidates(asked, k, size), strict=True)
             ]
 
@@ -144,9 +144,9 @@ class ItemIndex:
                 return list(rows)
             fetch = min(size, fetch * 4)
 
-    def _matrix(self) -> Vectors:
+    def _rows_of_faiss(self) -> Vectors:
         """FAISS's own rows (size, dimension), writable; good only until the next add or removal."""
-        size = len(self._ids)
+        size = int(self._flat.ntotal)
         if not size:
             return np.empty((0, self.dimension), dtype=np.float32)
         view = self._faiss.rev_swig_ptr(self._flat.get_xb(), size * self.dimension)

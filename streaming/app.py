@@ -23,10 +23,8 @@ from typing import Any
 
 import faust
 
-from encoders.cache import CachedTextEncoder
 from encoders.errors import EncoderError
 from encoders.session import PooledSessionEncoder
-from encoders.text import load_text_encoder
 from index.errors import IndexingError
 from streaming import codec, connections, topics
 from streaming.batcher import Batcher
@@ -46,6 +44,7 @@ from streaming.records import Receipt, Tick
 from streaming.settings import Settings
 from streaming.store import StateStore
 from streaming.telemetry import Metrics
+from streaming.text_encoder import text_encoder
 from streaming.watchdog import Progress, Watchdog
 from streaming.writing import FencedProducer, FencedTable, LocalState, Transport
 
@@ -98,7 +97,7 @@ class WorkerApp(faust.App):
         self.metrics = Metrics()
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.texts = _text_encoder(settings)
+        self.texts = text_encoder(settings)
         self.shop = Shop.open(settings.worker.model, self.texts)
         self.engine = Engine(settings, self.shop, PooledSessionEncoder(self.shop.dimension), self.pseudonyms)
         self.outputs = Outputs(settings.topics.prefix)
@@ -322,12 +321,6 @@ class WorkerApp(faust.App):
         owned = sorted(self.consumer.owned_partitions())
         states = {session: state.hex() for number in owned for session, state in self.store.encoded(number)}
         return 200, "application/json", json.dumps({"partitions": owned, "states": states}).encode()
-
-
-def _text_encoder(settings: Settings) -> CachedTextEncoder:
-    encoder = settings.encoder
-    inner = load_text_encoder(encoder.model, device=encoder.device, batch=encoder.batch, threads=encoder.threads)
-    return CachedTextEncoder(inner, encoder.cache_dir or settings.worker.data_dir / "vectors")
 
 
 def create_app(settings: Settings) -> WorkerApp:

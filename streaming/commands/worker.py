@@ -38,6 +38,7 @@ def worker(
     }
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     Settings.from_environment()  # a wrong setting is told here, in one line
-    faust = "-X faulthandler -m faust -A streaming.app -L uvloop worker --without-web -l info".split()
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *faust])
+    # faulthandler: a crash in a library's own code (torch, FAISS, RocksDB) leaves every thread's stack in the log.
+    options = ["-L", "uvloop", "worker", "--without-web", "-l", "info"]
+    os.execv(sys.executable, [sys.executable, "-X", "faulthandler", "-m", "faust", "-A", "streaming.app", *options])
