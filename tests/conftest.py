@@ -8,7 +8,6 @@ Kafka, where BEFOREHAND_KAFKA_HOME names one). A test that needs one of them say
 
 from __future__ import annotations
 
-import gc
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,13 +22,6 @@ from tests.stage import Stage
 from tests.worker_process import WorkerProcess
 
 SECRET = "a secret of the tests, long enough"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish() -> None:
-    """Collect what the tests left: CPython 3.11 before .8 fails in `ast.parse` where a Faust app is collected in it,
-    and plug-ins import, and so parse, at the end."""
-    gc.collect()
 
 
 @pytest.fixture(

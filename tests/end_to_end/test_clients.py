@@ -238,11 +238,15 @@ def test_a_replay_that_was_stopped_goes_on_where_it_was(stage: Stage, settings: 
     assert process.returncode == 130, errors
     assert "goes on where delivery was confirmed" in errors.replace("\n", " ")
     confirmed = json.loads(position.read_text())["confirmed"]
-    assert confirmed == len(stage.raw(topics.BROWSES)) < 400
+    # The record under way as Ctrl-C came may be on the topic and not in the count: it is sent twice, none is left out.
+    twice = len(stage.raw(topics.BROWSES)) - confirmed
+    assert twice in (0, 1)
+    assert confirmed < 400
     report = json.loads(done(settings, *command[3:-3], "max", "--resume", position, "--json"))
     assert (report["skipped"], report["records"]) == (confirmed, 400 - confirmed)
     ids = [codec.decode(row.value, EventRecord).event_id for row in stage.raw(topics.BROWSES)]
-    assert sorted(map(str, ids)) == sorted(f"e{n}" for n in range(400))
+    assert set(map(str, ids)) == {f"e{n}" for n in range(400)}
+    assert len(ids) == 400 + twice
     assert "nothing left" in done(settings, *command[3:])
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from streaming.app import WorkerApp, WorkerProcess, create_app
 from streaming.errors import InputError
-from streaming.pages import Answer
 from streaming.reading import HeldConsumer
 from streaming.records import Item
 from streaming.settings import EncoderSettings, Settings, WorkerSettings
@@ -35,10 +34,8 @@ def app(tmp_path: Path) -> WorkerApp:
 
 
 def test_reads_and_writes_through_our_consumer_and_producer(app: WorkerApp) -> None:
-    async def made() -> tuple[type, type]:  # Faust makes them inside a running loop only
-        return type(app.consumer), type(app.producer)
-
-    assert asyncio.run(made()) == (HeldConsumer, FencedProducer)
+    for transport in (app.transport, app.producer_transport):  # a consumer itself would bring a thread and its loop
+        assert (transport.Consumer, transport.Producer) == (HeldConsumer, FencedProducer)
     assert isinstance(app.table, FencedTable)
     assert app.table.changelog_topic_name == app.state_topic == "beforehand.worker-sessions-changelog"
 
@@ -99,11 +96,7 @@ def test_a_start_that_cannot_succeed_is_told_in_one_line(tmp_path: Path) -> None
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_states_page_without_partitions(app: WorkerApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldConsumer, "owned_partitions", lambda self: set())
-
-    async def asked() -> Answer:
-        return app.states_page()
-
-    status, kind, body = asyncio.run(asked())
+def test_states_page_without_partitions(app: WorkerApp) -> None:
+    app.consumer = SimpleNamespace(owned_partitions=set)  # type: ignore[assignment]
+    status, kind, body = app.states_page()
     assert (status, kind, json.loads(body)) == (200, "application/json", {"partitions": [], "states": {}})
