@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -50,6 +51,14 @@ class CountSettings:
             raise ValueError(f"{self}: expected backward from 0 to 1, damping and doubt of at least 0")
 
 
+class Together(NamedTuple):
+    """Items that go with a history, as columns."""
+
+    item_ids: list[str]
+    scores: NDArray[np.float64]
+    evidence: list[str]
+
+
 class Counts:
     """Directed co-occurrence and popularity of items. Any thread may call; each call is whole.
 
@@ -67,6 +76,7 @@ class Counts:
         self._ids: list[str] = []
         self._codes: dict[str, int] = {}
         self._seen = np.zeros(16, dtype=np.int64)  # events of an item, by its number; with room at the end
+        self._damped = np.ones(16, dtype=np.float64)  # seen ** -damping; of an item never seen 1
         self._totals = np.zeros(16, dtype=np.float64)  # weight of all its pairs, those trimmed away included
         self._rows = Rows(self.settings.neighbours)
         self._most = 0  # events of the most popular item
@@ -122,6 +132,7 @@ class Counts:
         with self._lock:
             second = self._code(after)
             self._seen[second] += 1
+            self._damped[second] = self._damping(self._seen[second : second + 1])[0]
             self._most = max(self._most, int(self._seen[second]))
             self._reorder(second)
             if not before or before == after:
@@ -147,39 +158,42 @@ class Counts:
             (item, score, evidence), best first, ties by item id. Evidence: the item of the history that adds
             most to the score; of equals, the newest.
         """
+        found = self.together(history, n)
+        return [
+            (item_id, -score, because)
+            for score, item_id, because in sorted(
+                zip((-found.scores).tolist(), found.item_ids, found.evidence, strict=True)
+            )
+        ]
+
+    def together(self, history: Sequence[tuple[str, float]], n: int) -> Together:
+        """What `neighbours` finds, as columns in no promised order: for a caller who sorts by something else."""
         with self._lock:
             weights: dict[str, float] = {}
             for item, weight in history:
                 if weight > 0:
                     weights[item] = weights.pop(item, 0.0) + weight  # newest last
-            known = [self._codes[item] for item in weights if item in self._codes]
-            rows = [self._rows.row(code) for code in known]
-            if n < 1 or not sum(len(row.after) for row in rows):
-                return []
-            shares = [
-                row.weight * (weights[self._ids[code]] / (self._totals[code] + self.settings.doubt))
-                for code, row in zip(known, rows, strict=True)
-            ]
-            after = np.concatenate([row.after for row in rows])
-            part = np.concatenate(shares).astype(np.float64)
-            source = np.repeat(np.arange(len(known)), [len(row.after) for row in rows])
-
-            order = np.argsort(after, kind="stable")  # by neighbour; within one, the newest evidence last
-            starts = np.flatnonzero(np.diff(after[order], prepend=-1))
-            codes, part = after[order[starts]], part[order]
-            scores = np.add.reduceat(part, starts) / sum(weights.values())
-            scores *= np.maximum(self._seen[codes], 1) ** -self.settings.damping
-            most = np.repeat(np.maximum.reduceat(part, starts), np.diff(starts, append=len(part)))
-            newest = np.maximum.reduceat(np.where(part == most, np.arange(len(part)), -1), starts)
-            evidence = source[order[newest]]
+            known = [(item, code) for item in weights if (code := self._codes.get(item)) is not None]
+            after, weight_of, sizes = self._rows.joined([code for _, code in known])  # (pairs,) each
+            if n < 1 or not len(after):
+                return Together([], np.empty(0), [])
+            factors = [weights[item] / (self._totals[code] + self.settings.doubt) for item, code in known]
+            order, edges = _grouped(after)  # within a group, the newest evidence last
+            starts, ends = edges[:-1], edges[1:]
+            part = (weight_of * np.repeat(factors, sizes))[order]
+            codes = after[order[starts]]  # (groups,)
+            scores: NDArray[np.float64] = np.add.reduceat(part, starts) / sum(weights.values()) * self._damped[codes]
             best = _at_least_nth(scores, n)
-            found = [
-                (self._ids[code], min(1.0, score), self._ids[known[place]])
-                for code, score, place in zip(
-                    codes[best].tolist(), scores[best].tolist(), evidence[best].tolist(), strict=True
-                )
-            ]
-        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:n]
+            if len(best) > n:  # several tie with the n-th
+                best = np.array(sorted(best.tolist(), key=lambda at: (-scores[at], self._ids[codes[at]]))[:n])
+            largest = np.flatnonzero(part == np.repeat(np.maximum.reduceat(part, starts), ends - starts))
+            newest = largest[np.searchsorted(largest, ends[best]) - 1]  # the last of each of the best groups
+            source = np.repeat(np.arange(len(known)), sizes)[order[newest]]
+            return Together(
+                [self._ids[code] for code in codes[best].tolist()],
+                np.minimum(scores[best], 1.0),
+                [known[place][0] for place in source.tolist()],
+            )
 
     def support(self, before: str, after: str) -> int:
         """Distinct sessions in which the two met, in either order, and live observations; 0 where the pair is
@@ -188,8 +202,7 @@ class Counts:
             first, second = self._codes.get(before), self._codes.get(after)
             if first is None or second is None:
                 return 0
-            row = self._rows.row(first)
-            return int(row.support[row.after == second].sum())
+            return self._rows.support(first, second)
 
     def prior(self, item_id: str) -> float:
         """Popularity from 0 (never seen) to 1 (the most popular): log(1 + n) / log(1 + most)."""
@@ -204,7 +217,11 @@ class Counts:
         with self._lock:
             if self._top is None or n > len(self._top):
                 self._top = self._most_popular(max(n, self.settings.popular))
-            return [(self._ids[code], self._prior(code)) for code in self._top[:n]]
+            top, most = self._top[:n], math.log1p(max(self._most, 1))
+            return [
+                (self._ids[code], math.log1p(seen) / most)
+                for code, seen in zip(top, self._seen[top].tolist(), strict=True)
+            ]
 
     def to_frame(self) -> pl.DataFrame:
         """One row an item: item_id, seen, total, and lists of the same length: after (row numbers), weight,
@@ -243,6 +260,7 @@ class Counts:
         self._ids = ids
         self._codes = {item_id: code for code, item_id in enumerate(ids)}
         self._seen = seen.astype(np.int64)
+        self._damped = self._damping(self._seen)
         self._totals = totals.astype(np.float64)
         self._rows = Rows.from_pairs(pairs, len(ids), self.settings.neighbours)
         self._most = int(seen.max(initial=0))
@@ -254,8 +272,13 @@ class Counts:
             self._ids.append(item_id)
             if code >= len(self._seen):
                 self._seen = np.concatenate([self._seen, np.zeros(len(self._seen) + 16, dtype=np.int64)])
+                self._damped = np.concatenate([self._damped, np.ones(len(self._seen) - len(self._damped))])
                 self._totals = np.concatenate([self._totals, np.zeros(len(self._seen) - len(self._totals))])
         return code
+
+    def _damping(self, seen: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What scores are multiplied by, for items seen so often."""
+        return np.maximum(seen, 1) ** -self.settings.damping
 
     def _prior(self, code: int) -> float:
         return math.log1p(self._seen[code]) / math.log1p(max(self._most, 1))
@@ -283,6 +306,16 @@ class Counts:
     def _most_popular(self, n: int) -> list[int]:
         seen = self._seen[: len(self._ids)]
         return sorted(_at_least_nth(seen, n).tolist(), key=self._rank)[:n]
+
+
+def _grouped(codes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A stable order that brings equal codes together, and the edges of the groups in it, both ends included.
+
+    One sort of numbers that hold code and place: twice as fast as a stable argsort.
+    """
+    keys = np.sort(codes.astype(np.int64) << 32 | np.arange(len(codes)))
+    grouped = keys >> 32
+    return keys & 0xFFFF_FFFF, np.concatenate([[0], np.flatnonzero(grouped[1:] != grouped[:-1]) + 1, [len(codes)]])
 
 
 def _at_least_nth(values: NDArray[np.number], n: int) -> NDArray[np.intp]:

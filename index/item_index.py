@@ -108,9 +108,9 @@ class ItemIndex:
         To the bit what `search` gives for them.
         """
         with self._lock:
-            found = {item_id: row for item_id in item_ids if (row := self._rows.get(item_id)) is not None}
-            products = inner(self._matrix.take(list(found.values()), axis=0), query) if found else np.empty(0)
-        return dict(zip(found, products.tolist(), strict=True))
+            known = [item_id for item_id in item_ids if item_id in self._rows]
+            products = inner(self._matrix.take([*map(self._rows.__getitem__, known)], axis=0), query)
+        return dict(zip(known, products.tolist(), strict=True))
 
     def search(self, queries: Vectors, k: int) -> list[Hits]:
         """For each query the k nearest items with their inner product, best first, ties by id.
@@ -129,19 +129,41 @@ class ItemIndex:
             size = len(self._ids)
             if not size or not len(asked):
                 return [[] for _ in asked]
-            self._faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this per calling thread
+            _, rows = self._candidates(asked, k, size)
+            return [self._rescored(query, near, k) for query, near in zip(asked, rows, strict=True)]
+
+    def nearest(self, queries: Vectors, k: int) -> list[list[str]]:
+        """For each query the items that `search` finds, in no promised order: for a caller who scores them himself.
+
+        Args, Raises: as `search`.
+        """
+        asked = checked(queries, self.dimension)
+        checked_k(k)
+        with self._lock:
+            size = len(self._ids)
+            if not size or not len(asked):
+                return [[] for _ in asked]
+            scores, rows = self._candidates(asked, k, size)
+            clear = scores[:, k - 1] - TIE > scores[:, k] if scores.shape[1] > k else np.ones(len(asked), dtype=bool)
             return [
-                ranked([self._ids[row] for row in rows.tolist()], inner(self._matrix.take(rows, axis=0), query), k)
-                for query, rows in zip(asked, self._candidates(asked, k, size), strict=True)
+                [self._ids[row] for row in near[:k].tolist()]
+                if plain
+                else [item_id for item_id, _ in self._rescored(query, near, k)]
+                for query, near, plain in zip(asked, rows, clear.tolist(), strict=True)
             ]
 
-    def _candidates(self, queries: Vectors, k: int, size: int) -> list[Any]:
-        """For each query the rows that may be among its k best, those that tie with the k-th included."""
+    def _rescored(self, query: Vectors, rows: Any, k: int) -> Hits:
+        return ranked([self._ids[row] for row in rows.tolist()], inner(self._matrix.take(rows, axis=0), query), k)
+
+    def _candidates(self, queries: Vectors, k: int, size: int) -> tuple[Any, Any]:
+        """For each query FAISS's scores, and the rows that may be among its k best, those that tie with the k-th
+        included: (q, fetched) each, best first."""
+        self._faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this per calling thread
         fetch = min(size, k + SLACK)
         while True:
-            scores, rows = self._flat.search(queries, fetch)  # (q, fetch) each, best first
+            scores, rows = self._flat.search(queries, fetch)
             if fetch == size or (scores[:, fetch - 1] < scores[:, k - 1] - TIE).all():
-                return list(rows)
+                return scores, rows
             fetch = min(size, fetch * 4)
 
     def _rows_of_faiss(self) -> Vectors:

@@ -3,11 +3,15 @@ does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+_NO_AFTER = np.empty(0, np.int32)
+_NO_WEIGHT = np.empty(0, np.float32)
 
 
 class Row(NamedTuple):
@@ -16,10 +20,6 @@ class Row(NamedTuple):
     after: NDArray[np.int32]
     weight: NDArray[np.float32]
     support: NDArray[np.uint32]
-
-    def part(self, start: int, end: int) -> Row:
-        """Neighbours from `start` to before `end`."""
-        return Row(self.after[start:end], self.weight[start:end], self.support[start:end])
 
 
 class _OpenRow:
@@ -67,7 +67,7 @@ class Rows:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._starts = np.zeros(1, dtype=np.int64)
-        self._flat = Row(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.uint32))
+        self._flat = Row(_NO_AFTER, _NO_WEIGHT, np.empty(0, np.uint32))
         self._open: dict[int, _OpenRow] = {}
 
     @classmethod
@@ -88,17 +88,42 @@ class Rows:
 
     def row(self, item: int) -> Row:
         """The neighbours of an item; none for one that is not known."""
-        if (opened := self._open.get(item)) is not None:
-            return opened.row()
-        if item + 1 >= len(self._starts):
-            return self._flat.part(0, 0)
-        return self._flat.part(self._starts[item], self._starts[item + 1])
+        columns, start, end = self._place(item)
+        return Row(columns.after[start:end], columns.weight[start:end], columns.support[start:end])
+
+    def joined(self, items: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.float32], list[int]]:
+        """The neighbours of several items, one item after the other.
+
+        Returns:
+            after, weight: (pairs,) each, copies.
+            How many pairs each item has.
+        """
+        after, weight, sizes = [_NO_AFTER], [_NO_WEIGHT], []
+        for columns, start, end in map(self._place, items):
+            after.append(columns.after[start:end])
+            weight.append(columns.weight[start:end])
+            sizes.append(end - start)
+        return np.concatenate(after), np.concatenate(weight), sizes
+
+    def support(self, before: int, after: int) -> int:
+        """Of one pair; 0 where it is not kept."""
+        columns, start, end = self._place(before)
+        found = (columns.after[start:end] == after).nonzero()[0]
+        return int(columns.support[start + found[0]]) if len(found) else 0
 
     def add(self, before: int, after: int, weight: float) -> None:
         """Adds `weight` to a neighbour and 1 to its support."""
         if before not in self._open:
             self._open[before] = _OpenRow(self.row(before), 2 * self._limit)
         self._open[before].add(after, weight, self._limit)
+
+    def _place(self, item: int) -> tuple[Row | _OpenRow, int, int]:
+        """The columns that hold an item's neighbours, and from where to before where."""
+        if (opened := self._open.get(item)) is not None:
+            return opened, 0, opened.filled
+        if item + 1 >= len(self._starts):
+            return self._flat, 0, 0
+        return self._flat, self._starts.item(item), self._starts.item(item + 1)
 
     def to_pairs(self, size: int) -> pl.DataFrame:
         """before, after, weight, support of items 0 to size - 1; sorted by before, weight falling, after."""

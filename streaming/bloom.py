@@ -36,6 +36,25 @@ def contains(members: bytes, item: str) -> bool:
     return int.from_bytes(members, "little") & mask == mask
 
 
+class Members:
+    """Several sets made ready, for a caller who asks for many items.
+
+    >>> "tea" in Members([added(b"", ["mug"], 32), added(b"", ["tea"], 64)])
+    True
+    """
+
+    def __init__(self, sets: Iterable[bytes]) -> None:
+        self._sets = [(int.from_bytes(members, "little"), len(members)) for members in sets if members]
+
+    def __contains__(self, item: str) -> bool:
+        """Whether `contains` holds for one of the sets."""
+        for bits, size in self._sets:
+            mask = _mask(item, size)
+            if bits & mask == mask:
+                return True
+        return False
+
+
 @lru_cache(maxsize=65_536)
 def _mask(item: str, size: int) -> int:
     """The item's bits in a filter of `size` bytes: two halves of one hash step through it (Kirsch, Mitzenmacher)."""

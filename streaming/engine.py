@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from encoders.session import SessionEncoder, Vector
-from index.exact import Hits
 from streaming import said
 from streaming.decisions import Decision, Grounds, decide
 from streaming.errors import InputError
@@ -33,6 +32,8 @@ class Folded:
     """A session encoder's state after a history, so that one more event is one more step."""
 
     history: tuple[Step, ...]
+    words: Words
+    """What its steps were read as."""
     version: int
     """Of the shop's vectors."""
     state: Vector
@@ -111,11 +112,11 @@ class Engine:
         moments = self._meet(events, states)  # clean events -> each with its session's new state
         self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
         sights = [self._see(moment) for moment in moments]  # -> the session's vector (d,); None: not needed
-        hits = self._search(sights)  # -> nearest items, in one search
+        found = self._search(sights)  # -> nearest items, in one search
         grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking.repeat, now)
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
-        for moment, sight, near in zip(moments, sights, hits, strict=True):
+        for moment, sight, near in zip(moments, sights, found, strict=True):
             session = moment.event.session
             before = changed.get(session) or states.get(session)
             told = before.said if before is not None else said.NOTHING
@@ -170,21 +171,21 @@ class Engine:
         state, last_time, done = self._encoder.start(), None, 0
         if known is not None and known.version == self.shop.version:
             beginning = len(known.history)
-            if history[:beginning] == known.history:
+            if history[:beginning] == known.history and words[:beginning] == known.words:
                 state, last_time, done = known.state, known.last_time, beginning
         for step, text in zip(history[done:], words[done:], strict=True):
             vector = self.shop.vector_of(step, text)
             if vector is not None:
                 gap = step.time - last_time if last_time is not None else 0
                 state, last_time = self._encoder.step(state, vector, step.kind, gap), step.time
-        return Folded(history, self.shop.version, state, last_time)
+        return Folded(history, words, self.shop.version, state, last_time)
 
-    def _search(self, sights: Sequence[Sight | None]) -> list[Hits]:
+    def _search(self, sights: Sequence[Sight | None]) -> list[list[str]]:
         """The nearest items of each vector, none where there is nothing to search with."""
-        hits: list[Hits] = [[] for _ in sights]
+        found: list[list[str]] = [[] for _ in sights]
         asking = {place: sight.vector for place, sight in enumerate(sights) if sight and sight.vector.any()}
         if asking:
             queries = np.stack(list(asking.values()))  # (q, d)
-            for place, found in zip(asking, self.shop.index.search(queries, self.ranking.nearest), strict=True):
-                hits[place] = found
-        return hits
+            for place, near in zip(asking, self.shop.index.nearest(queries, self.ranking.nearest), strict=True):
+                found[place] = near
+        return found

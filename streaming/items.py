@@ -40,8 +40,8 @@ POPULAR_KEPT = 200
 class Shop:
     """What the shop knows now: catalogue, vectors, counts, facts.
 
-    `version` grows whenever a vector that a session may hold becomes another; what was folded from vectors is good
-    for one version.
+    `version` grows whenever a vector of the catalogue becomes another; what was folded from a history is good for one
+    version and for the same words (`words_of`).
     """
 
     def __init__(
@@ -160,11 +160,9 @@ class Shop:
             return
         if self._titles.get(item_id) != text:
             self._titles[item_id] = text
-            self.version += 1
         self._titles.move_to_end(item_id)
         while len(self._titles) > TITLES_KEPT:
             self._titles.popitem(last=False)
-            self.version += 1
 
     def read(self, texts: Iterable[str]) -> None:
         """Have the vectors of these texts at hand; those that are new are encoded in one call."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice, repeat
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import Hits, Vectors
+from index.exact import Vectors
 from streaming import said
 from streaming.errors import InputError
 from streaming.items import Shop, Words, sellable
@@ -70,10 +70,39 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
-    """Everything that could be said now, best first, ties by item id; nothing is filtered yet."""
+class Scored:
+    """Candidates as columns, in no order of their own. Iterating gives them best first, ties by item id, each made as
+    it is asked for: of some 200, a dozen are looked at."""
 
-    candidates: list[Candidate]
+    item_ids: list[str]
+    scores: NDArray[np.float64]
+    near: NDArray[np.float64]
+    together: NDArray[np.float64]
+    prior: NDArray[np.float64]
+    evidence: Mapping[str, str]
+    """By item id, where `together` has any."""
+
+    def __iter__(self) -> Iterator[Candidate]:
+        ids, scores = self.item_ids, self.scores.tolist()
+        order = np.argsort(-self.scores).tolist()
+        for _, equals in groupby(order, key=scores.__getitem__):
+            for place in sorted(equals, key=ids.__getitem__):
+                yield Candidate(
+                    ids[place],
+                    scores[place],
+                    float(self.near[place]),
+                    float(self.together[place]),
+                    float(self.prior[place]),
+                    self.evidence.get(ids[place]),
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Everything that could be said now; nothing is filtered yet."""
+
+    candidates: Iterable[Candidate]
+    """Best first, ties by item id; may be gone through more than once."""
     level: Level
     """`full` where the session's vector had its say, `graph` where counts alone had, else `popular`."""
     words: Words = ()
@@ -109,29 +138,28 @@ class Sight(NamedTuple):
     """What the steps of its history were read as."""
 
 
-def rank(state: SessionState, sight: Sight, hits: Hits, shop: Shop, settings: RankingSettings) -> Ranking:
+def rank(state: SessionState, sight: Sight, nearest: Sequence[str], shop: Shop, settings: RankingSettings) -> Ranking:
     """Joins the candidates of index, counts and popularity, and scores them.
 
     Args:
-        hits: the items nearest to it, with their cosine.
+        nearest: the items nearest to it, in any order.
     """
     popular = shop.popular()
-    neighbours = shop.counts.neighbours(decayed(state.history, settings.decay), settings.neighbours)
+    neighbours = shop.counts.together(decayed(state.history, settings.decay), settings.neighbours)
     # Shares of pairs are small numbers: beside a cosine they count only on the scale of the best of them.
-    best = max((score for _, score, _ in neighbours), default=0.0)
-    together = {item_id: score / best for item_id, score, _ in neighbours if best > 0}
-    evidence = {item_id: because for item_id, _, because in neighbours if best > 0}
-    found = {item_id for item_id, _ in hits}
-    ids = sorted({*found, *together, *islice(popular, settings.popular)})
+    best = neighbours.scores.max(initial=0.0)
+    together, evidence = {}, {}
+    if best > 0:
+        together = dict(zip(neighbours.item_ids, (neighbours.scores / best).tolist(), strict=True))
+        evidence = dict(zip(neighbours.item_ids, neighbours.evidence, strict=True))
+    ids = list({*nearest, *together, *islice(popular, settings.popular)})
     near = shop.index.cosines(ids, sight.vector) if sight.vector.any() else {}
-    n = settings.near * np.clip(_column(near, ids), 0, 1)  # (candidates,) each
+    n = settings.near * _column(near, ids).clip(0, 1)  # (candidates,) each
     t = settings.together * _column(together, ids)
     p = settings.prior * _column(popular, ids)
-    scores = np.round(-np.expm1(-(n + t + p)), 6)
-    order = np.argsort(-scores, kind="stable").tolist()  # ties stay in the order of the ids
-    rows = list(zip(ids, scores.tolist(), n.tolist(), t.tolist(), p.tolist(), map(evidence.get, ids), strict=True))
+    scores = -np.expm1(-(n + t + p)).round(6)
     level: Level = "full" if near else "graph" if together else "popular"
-    return Ranking([Candidate(*rows[place]) for place in order], level, sight.words)
+    return Ranking(Scored(ids, scores, n, t, p, evidence), level, sight.words)
 
 
 def decayed(history: Sequence[Step], decay: float) -> list[tuple[str, float]]:
@@ -160,6 +188,7 @@ def select(
     told = state.said
     known = set() if repeat else {step.subject for step in state.history}
     is_live = said.live(told, time)
+    barred = said.barred(told, time, cooldown_ms)
     offers: list[Candidate] = []
     gone: list[Candidate] = []
     head: Candidate | None = None
@@ -172,7 +201,7 @@ def select(
         if was_bought(state, item_id):
             gone.append(candidate)
             continue
-        if item_id in known or in_cart(state, item_id):
+        if item_id in known or (state.cart and in_cart(state, item_id)):
             continue
         if not sellable(item):
             gone.append(candidate)
@@ -180,7 +209,7 @@ def select(
         head = head or candidate
         if is_live and not live and said.offered(told, item_id, time):
             live = candidate.score
-        if len(offers) < count and not said.barred(told, item_id, time, cooldown_ms):
+        if len(offers) < count and item_id not in barred:
             offers.append(candidate)
         if len(offers) == count and (live or not is_live or candidate.score < offers[0].score - enough):
             break
@@ -191,4 +220,4 @@ def select(
 
 def _column(values: Mapping[str, float], ids: Sequence[str]) -> NDArray[np.float64]:
     """(ids,), 0 where there is no value."""
-    return np.array([values.get(item_id, 0.0) for item_id in ids], dtype=np.float64)
+    return np.fromiter(map(values.get, ids, repeat(0.0)), np.float64, len(ids))

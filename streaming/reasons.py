@@ -8,6 +8,8 @@ where none does, there is no reason rather than a false one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -38,17 +40,26 @@ class _Read(NamedTuple):
 
     step: Step
     words: str | None
-    vector: Vector | None
 
 
-class _Seen(NamedTuple):
-    """A session, newest first."""
+class _Seen:
+    """A session, newest first. Its vectors are looked up when something is to be called near."""
 
-    steps: list[_Read]
-    known: list[_Read]
-    """Those that have a vector."""
-    vectors: Vector | None
-    """(known, dimension); None where there are none."""
+    def __init__(self, history: Sequence[Step], words: Words, shop: Shop) -> None:
+        self.steps = [_Read(step, said) for step, said in zip(history, words, strict=True)][::-1]
+        self._shop = shop
+
+    @cached_property
+    def items(self) -> dict[str, _Read]:
+        """The newest step of each item."""
+        return {read.step.subject: read for read in reversed(self.steps) if read.step.item_id is not None}
+
+    @cached_property
+    def known(self) -> tuple[list[_Read], Vector | None]:
+        """The steps that have a vector, and (known, dimension); None where there are none."""
+        found = [(read, self._shop.vector_of(read.step, read.words)) for read in self.steps]
+        known = [(read, vector) for read, vector in found if vector is not None]
+        return [read for read, _ in known], np.array([vector for _, vector in known]) if known else None
 
 
 def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, shop: Shop) -> list[list[Reason]]:
@@ -57,17 +68,15 @@ def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, 
     Args:
         words: of the steps of the history, as `Shop.words_of` gave them.
     """
-    read = [_Read(step, said, shop.vector_of(step, said)) for step, said in zip(history, words, strict=True)][::-1]
-    known = [step for step in read if step.vector is not None]
-    seen = _Seen(read, known, np.stack([step.vector for step in known if step.vector is not None]) if known else None)
+    seen = _Seen(history, words, shop)
     return [_reasons(offer, seen, shop) for offer in offers]
 
 
 def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:
-    parts = {"near": offer.near, "together": offer.together, "popular": offer.prior}
-    for part in sorted(parts, key=lambda name: -parts[name]):
+    parts = (offer.near, "near"), (offer.together, "together"), (offer.prior, "popular")
+    for weight, part in sorted(parts, key=itemgetter(0), reverse=True):  # of equals the first stays first
         reason = None
-        if parts[part] <= 0:
+        if weight <= 0:
             break
         if part == "near":
             reason = _near(offer, seen, shop)
@@ -82,13 +91,14 @@ def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:
 
 def _near(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """The nearest thing in the session, the newest of equals."""
-    vector = shop.index.vector(offer.item_id)
-    if vector is None or seen.vectors is None:
+    vector, (known, vectors) = shop.index.vector(offer.item_id), seen.known
+    if vector is None or vectors is None:
         return None
-    cosines = inner(seen.vectors, vector)  # (known,)
-    if cosines.max() < NEAR:
+    cosines = inner(vectors, vector)  # (known,)
+    place = int(cosines.argmax())
+    if cosines[place] < NEAR:
         return None
-    nearest = seen.known[int(cosines.argmax())]
+    nearest = known[place]
     item_id = nearest.step.item_id
     return Reason(
         code="near", sentence=f"Close to {_named(nearest, shop)}.", items=[item_id] if item_id is not None else []
@@ -97,7 +107,7 @@ def _near(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
 
 def _together(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """The item of the session that the pair's count came from."""
-    cited = next((step for step in seen.steps if step.step.item_id == offer.evidence), None)
+    cited = seen.items.get(offer.evidence) if offer.evidence is not None else None
     if offer.evidence is None or cited is None or shop.counts.support(offer.evidence, offer.item_id) < SUPPORT:
         return None
     return Reason(

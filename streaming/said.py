@@ -78,13 +78,13 @@ def offered(said: Said, item_id: str, time: int) -> bool:
     return live(said, time) and bloom.contains(said.offered, item_id)
 
 
-def barred(said: Said, item_id: str, time: int, cooldown_ms: int) -> bool:
-    """Whether the item was sent within the cool-down. It is barred for one cool-down at least, for one and a half at
+def barred(said: Said, time: int, cooldown_ms: int) -> bloom.Members:
+    """The items that were sent within the cool-down. One is barred for one cool-down at least, for one and a half at
     most; a late event, whose time lies before that of what was sent, finds all of it barred."""
     if not cooldown_ms or not said.told:
-        return False
+        return bloom.Members([])
     passed = max(0, (time - said.told_at) // _half(cooldown_ms))
-    return any(bloom.contains(told, item_id) for told in said.told[: max(0, GENERATIONS - passed)])
+    return bloom.Members(said.told[: max(0, GENERATIONS - passed)])
 
 
 def last_time(said: Said, trigger: Trigger) -> int:

@@ -215,3 +215,29 @@ def test_equal_input_gives_equal_tables_and_takes_seconds():
     first = Counts.fit(sessions, items).to_frame()
     assert time.process_time() - start < 20
     assert first.equals(Counts.fit(sessions, items).to_frame())
+
+
+def test_together_finds_what_neighbours_orders():
+    counts = Counts.fit(*zip(*[(session, item) for session in "xyz" for item in "abcdefgh"], strict=True))
+    history = [("a", 0.5), ("c", 1.0), ("never met", 1.0)]
+    for n in (1, 3, 5, 100):
+        found = counts.together(history, n)
+        columns = zip(found.item_ids, found.scores.tolist(), found.evidence, strict=True)
+        assert sorted(columns, key=lambda hit: (-hit[1], hit[0])) == counts.neighbours(history, n)
+    assert counts.together(history, 0).item_ids == counts.together([], 5).item_ids == []
+
+
+def test_of_neighbours_that_tie_at_the_end_the_first_ids_are_kept():
+    pairs = [(f"s{number}", item) for number, other in enumerate("dcbe") for item in ("a", other)]
+    counts = Counts.fit(*zip(*pairs, strict=True))
+    assert sorted(counts.together([("a", 1.0)], 2).item_ids) == ["b", "c"]
+    assert [item for item, _, _ in counts.neighbours([("a", 1.0)], 3)] == ["b", "c", "d"]
+
+
+def test_live_counts_score_as_fitted_ones_do():
+    live = Counts()
+    for before, after in [(None, "a"), ("a", "b"), (None, "a"), ("a", "b"), ("b", "c")]:
+        live.observe(before, after, "view")
+    again = Counts.from_frame(live.to_frame(), live.settings)
+    history = [("a", 0.6), ("b", 1.0)]
+    assert live.neighbours(history, 9) == again.neighbours(history, 9) != []

@@ -16,7 +16,7 @@ from streaming.engine import Engine
 from streaming.errors import InputError
 from streaming.intake import Event, Source
 from streaming.records import CLICK_KINDS, Item
-from streaming.sessions import SessionState
+from streaming.sessions import FRESH, SessionState
 from tests.stories.small_shop import CATALOGUE, MINUTE, SECOND, START, Visitor, engine_for, offers, stocked
 
 IDS = [*CATALOGUE, "unknown-1", "unknown-2"]
@@ -140,11 +140,21 @@ def test_the_vector_is_always_that_of_the_history_folded_from_the_start(seed: in
     for event in stream(seed, 60, sessions_=1):
         changed, _ = target.step([event], states)
         states.update(changed)
-        kept = target._folded.get(event.session)
-        if kept is None or kept.version != target.shop.version or kept.history != states[event.session].history:
-            continue
-        words = target.shop.words_of(kept.history)
-        assert kept.state.tobytes() == target._fold(kept.history, words, None).state.tobytes()
+        history, kept = states.get(event.session, FRESH).history, target._folded.get(event.session)
+        words = target.shop.words_of(history)
+        onwards, anew = target._fold(history, words, kept), target._fold(history, words, None)
+        assert onwards.state.tobytes() == anew.state.tobytes()
+
+
+def test_a_new_title_of_one_item_lets_the_vectors_of_others_be() -> None:
+    target = engine_for()
+    visitor = Visitor(target)
+    visitor.does(0, "view", "mug-1")
+    (kept,) = target._folded.values()
+    target.shop.met(visitor.event(1, "view", "new", title="red felt hat"))
+    words = target.shop.words_of(kept.history)
+    assert target._fold(kept.history, words, kept).state is kept.state
+    assert target._fold(kept.history, ("red felt hat",), kept).state is not kept.state
 
 
 def test_a_new_vector_of_an_item_reaches_the_sessions_that_saw_it() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from index.counts import Counts
 from streaming.errors import InputError
-from streaming.ranking import Candidate, Ranking, RankingSettings, Selection, Sight, decayed, rank, select
+from streaming.ranking import Candidate, Ranking, RankingSettings, Scored, Selection, Sight, decayed, rank, select
 from streaming.records import IndexVersion, Item, Offer, Prediction
 from streaming.said import NOTHING, after_sending
 from streaming.sessions import FRESH, SessionState, advance
@@ -33,8 +33,8 @@ def pairs(*sessions: str) -> Counts:
 
 def ranked(state: SessionState, shop: Any, *, vector: bool = True, settings: RankingSettings = SETTINGS) -> Ranking:
     folded = shop.index.vector(state.history[-1].subject) if vector else np.zeros(shop.dimension, dtype=np.float32)
-    hits = shop.index.search(folded[None, :], settings.nearest)[0] if vector else []
-    return rank(state, Sight(folded, shop.words_of(state.history)), hits, shop, settings)
+    nearest = shop.index.nearest(folded[None, :], settings.nearest)[0] if vector else []
+    return rank(state, Sight(folded, shop.words_of(state.history)), nearest, shop, settings)
 
 
 def test_the_score_is_what_its_formula_says() -> None:
@@ -186,3 +186,16 @@ def test_a_model_may_bring_its_own_weights() -> None:
     shop.weights = {"no_such": 1.0}
     with pytest.raises(InputError, match="no_such"):
         RankingSettings.of(shop)
+
+
+def test_candidates_can_be_gone_through_again_and_equals_keep_the_order_of_their_ids() -> None:
+    columns = [np.array([0.5, 0.7, 0.5, 0.7, 0.1])] + [np.zeros(5)] * 3
+    scored = Scored(["d", "c", "b", "a", "e"], *columns, evidence={"b": "x"})
+    assert [(c.item_id, c.score, c.evidence) for c in scored] == [
+        ("a", 0.7, None),
+        ("c", 0.7, None),
+        ("b", 0.5, "x"),
+        ("d", 0.5, None),
+        ("e", 0.1, None),
+    ]
+    assert list(scored) == list(scored)

@@ -39,6 +39,21 @@ class IndexSuite:
         assert found == {item: score for item, score in index.search(query, 3)[0] if item != "east"}  # to the bit
         assert index.cosines(["nowhere"], query[0]) == index.cosines([], query[0]) == {}
 
+    def test_the_nearest_are_those_of_a_search_ties_at_the_end_included(self):
+        source = np.random.default_rng(2)
+        vectors = source.normal(size=(60, 8)).astype(np.float32).repeat(3, axis=0)  # each item three times
+        index = self.make(8)
+        assert index.nearest(vectors[:2], 5) == [[], []]
+        index.upsert([f"{number:03d}" for number in range(180)], vectors)
+        for k in (1, 2, 3, 7, 9, 179, 180, 500):
+            searched = index.search(vectors[::20], k)
+            assert [set(near) for near in index.nearest(vectors[::20], k)] == [
+                {i for i, _ in hits} for hits in searched
+            ]
+            assert [len(near) for near in index.nearest(vectors[::20], k)] == [min(k, 180)] * 9
+        with pytest.raises(ValueError, match="k 0"):
+            index.nearest(vectors, 0)
+
     def test_an_empty_index_answers_nothing(self):
         assert self.make(2).search(rows(EAST, WEST), 5) == [[], []]
 
