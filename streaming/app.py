@@ -33,6 +33,7 @@ from streaming.codec import DecodeError
 from streaming.control import Orders
 from streaming.engine import Engine
 from streaming.errors import BeforehandError, InputError
+from streaming.event_queue import News
 from streaming.exits import Exit, die
 from streaming.intake import Intake, Source
 from streaming.items import Shop
@@ -41,6 +42,7 @@ from streaming.pages import Answer, Pages, text
 from streaming.privacy import Pseudonyms
 from streaming.reading import HeldConsumer
 from streaming.records import Receipt, Tick
+from streaming.served import for_model
 from streaming.settings import Settings
 from streaming.store import StateStore
 from streaming.telemetry import Metrics
@@ -136,6 +138,7 @@ class WorkerApp(faust.App):
             client=connections.aiokafka(settings),
             shop=lambda: self.shop,
             in_model_thread=self.in_model_thread,
+            noticed=lambda changes: self.batcher.queue.put(News(changes)),
             control=self.orders.carry_out,
             refused=self.refuse_broadcast,
         )
@@ -169,6 +172,7 @@ class WorkerApp(faust.App):
                 "/metrics": self.metrics_page,
                 "/states": self.states_page,
             },
+            self.settings.worker.host,
         )
         self.pages.start()
         # Plain tasks, not Faust's: they must outlive the agents while a stop waits for the last batch.
@@ -232,6 +236,7 @@ class WorkerApp(faust.App):
             for name in self.source_names:
                 behind = sum(count for (topic, _), count in unread.items() if topic == name)
                 self.metrics.lag.labels(name).set(behind)
+            self.metrics.queue.set(len(self.batcher.queue))
             self.metrics.lost_to_retention.set(self.consumer.lost_to_retention)
             if self.settings.worker.clock == "wall" and self.not_ready() is None and not self.should_stop:
                 value = codec.encode(Tick(time=time.time_ns() // 1_000_000))
@@ -329,6 +334,7 @@ def create_app(settings: Settings) -> WorkerApp:
     Raises:
         InputError: there is no secret, the model folder cannot be read, or a setting is wrong.
     """
+    settings = for_model(settings)
     broker, worker = settings.broker, settings.worker
     app = WorkerApp(
         topics.group(settings.topics),

@@ -13,18 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from streaming import codec, outbox, sessions, topics
 from streaming.deciding import Made, decide, halves
-from streaming.decisions import Decision, Due
+from streaming.decisions import Decision, Due, Noticed, Work
 from streaming.engine import Engine
-from streaming.event_queue import EventQueue, Forget, Received
+from streaming.event_queue import EventQueue, Forget, News, Order, Received
 from streaming.exits import Exit, die
 from streaming.intake import DeadLetter, Event, Intake, Source, TickEvent, attempt
+from streaming.noticing import Noticing, Waiting
 from streaming.outbox import Append
 from streaming.outputs import Outgoing, Outputs
 from streaming.sessions import SessionState
@@ -32,6 +33,7 @@ from streaming.settings import Settings
 from streaming.store import StateStore
 from streaming.telemetry import Metrics
 from streaming.timers import Clock, Timers
+from streaming.transport import Reader, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -39,37 +41,11 @@ STUB_CHECK_MS = 10_000
 """How long a closed session waits before it is asked again whether its offsets are committed."""
 
 
-class Reader(Protocol):
-    """What the batcher asks of the consumer; see `streaming.reading.HeldConsumer`."""
-
-    def discard(self, message: Any) -> None:
-        """Forget a copy that was read under an older assignment."""
-
-    def committed(self, topic: str, partition: int) -> int | None:
-        """The next offset that would be read after a restart."""
-
-    def caught_up(self, topic: str, partition: int) -> bool:
-        """True if nothing of the partition is left to be read."""
-
-    def owned_partitions(self) -> set[int]:
-        """The partitions whose state is here."""
-
-
-class Writer(Protocol):
-    """What the batcher asks of the producer; see `streaming.writing.FencedProducer`."""
-
-    async def append(self, batches: Mapping[int, Sequence[tuple[bytes, bytes | None]]]) -> dict[int, int]:
-        """Append to state partitions, each all or nothing; the last offset of each."""
-
-    async def deliver(self, records: Sequence[Outgoing]) -> list[Any]:
-        """Send and wait for the confirmation of each."""
-
-
 @dataclass(slots=True)
 class Batch:
     """What one round works on, and what came of it."""
 
-    work: list[Event | Due] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
     letters: list[Outgoing] = field(default_factory=list)
     states: dict[str, SessionState] = field(default_factory=dict)
     """As they are: those that were loaded, then those that were appended."""
@@ -118,6 +94,8 @@ class Batcher:
         self.queue = EventQueue(self._settings)
         self._clock = Clock()
         self.timers = Timers()
+        self.noticing = Noticing(self._settings.watched_sessions)
+        self._newest: dict[int, int] = {}  # partition -> newest time of an event
         self.decided = 0
         """Events worked off since the start; the watchdog looks at it."""
 
@@ -133,11 +111,12 @@ class Batcher:
         deliver what their last owners had decided; before it is done, nothing of them may be read."""
         self._store.clear()
         self.timers.clear()
+        self.noticing.clear()
+        self._newest.clear()
         self._clock = Clock()
         records: list[Outgoing] = []
         for partition in partitions:
-            states = ((session, self._waits_for(state, 0)) for session, state in self._store.scan(partition))
-            self.timers.sweep(partition, states)
+            self.timers.sweep(partition, self._swept(partition))
             left = self._store.outbox(partition)
             if left is not None and not left.delivered(lambda topic, number=partition: self._committed(topic, number)):  # type: ignore[misc]
                 records += left.outgoing()
@@ -145,11 +124,20 @@ class Batcher:
         for partition in partitions:
             self._store.empty_outbox(partition)
 
+    def _swept(self, partition: int) -> Iterator[tuple[str, int | None]]:
+        """The partition's sessions and what they wait for; those that a change of the catalogue concerns are noted."""
+        for session, state in self._store.scan(partition):
+            self.noticing.swept(partition, session, state, time.time_ns() // 1_000_000)
+            yield session, self._waits_for(state, 0)
+
     # ---------------------------------------------------------------------------------------------------- a round
-    async def _round(self, received: list[Received | Forget]) -> None:
+    async def _round(self, received: Sequence[Received | Order]) -> None:
         generation = self._generation()
-        events = [event for event in received if not isinstance(event, Forget) and self._current(event, generation)]
+        events = [event for event in received if not isinstance(event, Order) and self._current(event, generation)]
         orders = [order for order in received if isinstance(order, Forget)]
+        for news in received:
+            if isinstance(news, News):
+                self.noticing.heard(news.changes)
         with self._metrics.stage("intake"):
             batch = self._take_in(events)  # clean events, due sessions, dead letters
         with self._metrics.stage("states"):
@@ -164,6 +152,8 @@ class Batcher:
             self._keep(batch)  # the local copy
         for event in events:  # in the order in which they came: nothing is committed past what is done
             event.ack()
+        if self.noticing:
+            self.queue.nudge()
         self._count(len(events), batch.decisions)
 
     def _current(self, event: Received, generation: int) -> bool:
@@ -187,6 +177,7 @@ class Batcher:
             self._clock.worked(source.topic, source.partition, source.timestamp)
             self._metrics.events.labels(topics.SOURCES[source.topic].name).inc()
             if isinstance(taken, Event):
+                self._newest[source.partition] = max(taken.time, self._newest.get(source.partition, 0))
                 batch.work.append(taken)
                 batch.partitions[taken.session] = source.partition
                 batch.raw[source] = (message.key, message.value, message.headers or ())
@@ -218,10 +209,28 @@ class Batcher:
                     batch.stubs.add(session)
                 else:
                     batch.work.append(Due(session, now))
+        for notice in self.noticing.take(self._settings.batch_events):
+            self._ask(batch, notice)
+
+    def _ask(self, batch: Batch, notice: Waiting) -> None:
+        """A session that a change of the catalogue concerns: at the time of the record, or by the events' clock."""
+        partition, session, change = notice
+        if batch.partitions.get(session, partition) != partition:  # one name in two partitions: not in one batch
+            self.noticing.put_back(notice)
+            return
+        state = batch.states.get(session) or self._store.get(partition, session)
+        if state is None or state.closed:
+            return
+        now = change.time
+        if self._settings.clock == "record":
+            now = max(self._newest.get(partition, 0), state.last_time)
+        batch.partitions[session] = partition
+        batch.states[session] = state
+        batch.work.append(Noticed(session, now, change))
 
     async def _work_off(self, batch: Batch) -> None:
         """Decide and write; in halves where it comes to more than can be appended at once."""
-        pieces: list[Sequence[Event | Due]] = [batch.work]
+        pieces: list[Sequence[Work]] = [batch.work]
         loop = asyncio.get_running_loop()
         while pieces:
             piece = pieces.pop(0)
@@ -274,7 +283,8 @@ class Batcher:
             raise
 
     def _failed(self, batch: Batch, event: Event, error: Exception) -> Outgoing:
-        """The dead letter of an event that the engine failed on. (A due session is asked again on a later tick.)"""
+        """The dead letter of an event that the engine failed on. (A due session is asked again on a later tick; a
+        notice is lost, and logged.)"""
         key, value, headers = batch.raw[event.source]
         message = f"the engine failed on this event: {error!r}; retry it once the cause is mended"
         letter = self._intake.dead(event.source, key, value, "model_error", message, attempt(headers))
@@ -346,8 +356,9 @@ class Batcher:
             self._persisted(partition, offset)
         current = batch.states | {session: state for session, (state, _) in batch.written.items()}
         for session, state in current.items():
+            partition = batch.partitions[session]
+            self.noticing.watch(partition, session, state)
             if state is not None:
-                partition = batch.partitions[session]
                 self.timers.put(partition, session, self._waits_for(state, batch.ticked.get(partition, 0)))
 
     def _waits_for(self, state: SessionState, now: int) -> int | None:
@@ -357,28 +368,21 @@ class Batcher:
 
     def _count(self, events: int, decisions: Sequence[Decision]) -> None:
         metrics = self._metrics
-        metrics.batches.inc()
-        metrics.batch_events.observe(events)
+        metrics.worked(events, decisions)
         metrics.queue.set(len(self.queue))
         metrics.states.set(len(self._store))
         metrics.waiting.set(len(self.timers))
-        for decision in decisions:
-            if decision.prediction is not None:
-                metrics.predictions.labels(decision.prediction.trigger, decision.prediction.level).inc()
-            elif decision.suppressed is not None:
-                held = decision.suppressed
-                metrics.suppressed.labels(held.rule, held.prediction.trigger).inc()
-            else:
-                metrics.silent.labels(decision.silent).inc()
-            if decision.closed is not None:
-                metrics.closed.inc()
+        metrics.watched.set(self.noticing.watched)
+        metrics.notices.set(len(self.noticing))
+        metrics.notices_dropped.set(self.noticing.dropped)
 
 
 def _upto(decisions: Sequence[Decision]) -> list[int] | None:
-    """The last offset of each source topic that was decided; none where something fell due, which has no offset."""
+    """The last offset of each source topic that was decided; none where something fell due or was noticed, which has no
+    offset."""
     upto = [-1] * len(topics.SOURCES)
     for decision in decisions:
-        if isinstance(decision.event, Due):
+        if not isinstance(decision.event, Event):
             return None
         source = decision.event.source
         upto[source.topic] = max(upto[source.topic], source.offset)

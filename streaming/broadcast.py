@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streaming import codec, topics
+from streaming.changes import Change, ChangeFinder
 from streaming.codec import DecodeError
 from streaming.errors import BrokerError
 from streaming.items import Shop
+from streaming.noticing import RECENT_MS
 from streaming.records import Control, Facts, Item, Learned
 from streaming.settings import Settings
 from streaming.telemetry import Metrics
@@ -39,6 +41,7 @@ class Broadcast:
         client: Mapping[str, Any],
         shop: Callable[[], Shop],
         in_model_thread: Callable[..., Awaitable[Any]],
+        noticed: Callable[[Sequence[Change]], Awaitable[None]],
         control: Callable[[Control, int], Awaitable[None]],
         refused: Callable[[Any, DecodeError], Awaitable[None]],
     ) -> None:
@@ -47,6 +50,7 @@ class Broadcast:
             client: arguments for aiokafka clients, from `streaming.connections`.
             shop: gives the shop's knowledge as it is at the moment.
             in_model_thread: runs a function where the engine runs, so that it never sees half a change.
+            noticed: hears what changed for visitors, once the shop has it; nothing of more than ten minutes ago.
             control: carries out an operator's order.
             refused: takes a record that cannot be read.
         """
@@ -58,6 +62,8 @@ class Broadcast:
         self._client = client
         self._shop = shop
         self._in_model_thread = in_model_thread
+        self._noticed = noticed
+        self._finder = ChangeFinder(settings.triggers.price_drop_percent)
         self._control = control
         self._refused = refused
         self.caught_up = asyncio.Event()
@@ -129,7 +135,10 @@ class Broadcast:
 
     async def _items(self, records: list[Any]) -> None:
         """Upserts and removals; of several records of an item the last counts."""
-        changes: dict[str, Item | None] = {}
+        latest: dict[str, Item | None] = {}
+        found: list[Change] = []
+        shop = self._shop()
+        since = time.time_ns() // 1_000_000 - RECENT_MS
         for record in records:
             try:
                 key = _key(record)
@@ -138,17 +147,32 @@ class Broadcast:
                     raise DecodeError(
                         "wrong_type", f"key {key!r} is not the item_id {item.item_id!r}; key it by item_id"
                     )
-                changes[key] = item
             except DecodeError as exc:
                 await self._refused(record, exc)
-        shop = self._shop()
-        kept = [item for item in changes.values() if item is not None]
-        removed = [key for key, item in changes.items() if item is None]
+                continue
+            before = latest[key] if key in latest else shop.items.get(key)
+            change = self._change(before, item, record)
+            if change is not None and change.time >= since:
+                found.append(change)
+            latest[key] = item
+        kept = [item for item in latest.values() if item is not None]
+        removed = [key for key, item in latest.items() if item is None]
         if kept:
             await self._in_model_thread(shop.upsert, kept)
         if removed:
             await self._in_model_thread(shop.remove, removed)
         self._metrics.items.set(len(shop.items))
+        for change in found:
+            self._metrics.changes.labels(change.trigger).inc()
+        if found:
+            await self._noticed(found)
+
+    def _change(self, before: Item | None, item: Item | None, record: Any) -> Change | None:
+        if item is None:
+            self._finder.removed(before)
+            return None
+        place = {"partition": record.partition, "offset": record.offset, "time": record.timestamp}
+        return self._finder.upserted(before, item, **place)
 
     async def _facts(self, records: list[Any]) -> None:
         for record in records:

@@ -58,8 +58,16 @@ COMMANDS = {
     "consume": Command("streaming.commands.consume:consume", "Print predictions as they come, until Ctrl-C."),
     "sessions": Command("streaming.commands.sessions:sessions", "Print the state of every live session."),
     "dead-letters": Command("streaming.commands.dead_letters:app", "List what could not be read, and send it again."),
-    "import": Command("streaming.commands.shop:import_", "Check a shop's files and write them as a shop folder."),
+    "import": Command("streaming.commands.import_:import_", "Check a shop's files and write them as a shop folder."),
     "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past, without training."),
+    "evaluate": Command(
+        "streaming.commands.evaluate:evaluate",
+        "Measure the ranking of a model's settings on a shop's past, beside baselines.",
+    ),
+    "backtest": Command(
+        "streaming.commands.backtest:backtest",
+        "Run the engine over a shop's log without a broker, and measure what it says.",
+    ),
     "replay": Command(
         "streaming.commands.replay:replay", "Put a shop folder or a captured file on the topics, in time."
     ),

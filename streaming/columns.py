@@ -19,7 +19,7 @@ from streaming.tables import BROKEN
 LATEST = 253_402_300_799_999
 _DAMAGED = "\N{REPLACEMENT CHARACTER}"
 
-Type = Literal["id", "text", "time", "whole", "amount", "flag", "kind", "currency", "json"]
+Type = Literal["id", "text", "time", "whole", "amount", "flag", "kind", "currency", "json", "split"]
 DTYPES: dict[Type, type[pl.DataType]] = {
     "id": pl.String,
     "text": pl.String,
@@ -30,7 +30,10 @@ DTYPES: dict[Type, type[pl.DataType]] = {
     "kind": pl.String,
     "currency": pl.String,
     "json": pl.String,
+    "split": pl.String,
 }
+SPLITS = ("train", "valid", "test")
+"""What part an event has where a shop's past is cut to measure on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ EVENTS = (
     Column("event_id", "id"),
     Column("consent", "flag"),
     Column("utc_offset_min", "whole", low=-840, high=840),
+    Column("split", "split"),
 )
 ITEMS = (
     Column("item_id", "id", required=True),
@@ -93,12 +97,23 @@ FACTS = (
 TABLES: dict[str, tuple[Column, ...]] = {"events": EVENTS, "items": ITEMS, "facts": FACTS}
 
 
+def readable(column: Column, dtype: pl.DataType) -> bool:
+    """Can values of this type be read and shown; if not, no row of the file can be.
+
+    >>> readable(EVENTS[0], pl.Categorical()), readable(EVENTS[0], pl.List(pl.String))
+    (True, False)
+    """
+    if isinstance(dtype, pl.Struct):
+        return column.type == "json"
+    return not (dtype.is_nested() or isinstance(dtype, pl.Binary | pl.Duration | pl.Object))
+
+
 def parsed(column: Column, dtype: pl.DataType) -> pl.Expr:
     """The column's value in its type; null where it is missing or cannot be read as one."""
     raw = pl.col(column.name)
     match column.type:
         case "time" | "whole":
-            if isinstance(dtype, pl.Datetime):
+            if isinstance(dtype, pl.Datetime | pl.Date):
                 return raw.dt.epoch("ms")
             if dtype.is_integer():
                 return raw.cast(pl.Int64, strict=False)
@@ -169,6 +184,10 @@ def _of_column(column: Column, dtype: pl.DataType) -> list[Rule]:
             found.append(
                 rule("unknown_kind", ~value.is_in(kinds), "one of " + ", ".join(kinds), "map it to one of them")
             )
+        case "split":
+            found.append(
+                rule("unknown_split", ~value.is_in(SPLITS), "one of " + ", ".join(SPLITS), "correct it, or empty it")
+            )
         case "flag":
             found.append(rule("not_a_flag", there & value.is_null(), "true or false", "write true or false"))
         case "time":
@@ -199,7 +218,7 @@ def _of_column(column: Column, dtype: pl.DataType) -> list[Rule]:
 def _of_kinds(schema: pl.Schema) -> list[Rule]:
     if "kind" not in schema:
         return []
-    kind = pl.col("kind")
+    kind = pl.col("kind").cast(pl.String)
     about_items = kind.is_in(["view", "click", "cart_add", "cart_remove", "purchase"])
     found = []
     for column, concerned, what in (

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streaming.decisions import Decision, Due
+from streaming.decisions import Decision, Work
 from streaming.engine import Engine
-from streaming.intake import Event
 from streaming.sessions import SessionState
 
 logger = logging.getLogger(__name__)
@@ -20,11 +19,11 @@ class Made:
 
     changed: dict[str, SessionState] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
-    failed: list[tuple[Event | Due, Exception]] = field(default_factory=list)
+    failed: list[tuple[Work, Exception]] = field(default_factory=list)
     """What the engine failed on, alone, and how."""
 
 
-def decide(engine: Engine, work: Sequence[Event | Due], states: Mapping[str, SessionState], now: int) -> Made:
+def decide(engine: Engine, work: Sequence[Work], states: Mapping[str, SessionState], now: int) -> Made:
     """One step of the engine; where it fails, in halves, then one by one."""
     made = Made()
     current = dict(states)
@@ -46,7 +45,7 @@ def decide(engine: Engine, work: Sequence[Event | Due], states: Mapping[str, Ses
     return made
 
 
-def halves(work: Sequence[Event | Due]) -> list[Sequence[Event | Due]]:
+def halves(work: Sequence[Work]) -> list[Sequence[Work]]:
     """Two pieces of about the same length, in order."""
     middle = len(work) // 2
     return [work[:middle], work[middle:]]

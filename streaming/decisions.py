@@ -1,4 +1,4 @@
-"""What the engine answers: exactly one decision for each event and each due time."""
+"""What the engine answers: exactly one decision for each event, each due time and each notice."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from streaming import said
+from streaming import changes, codec, said
+from streaming.eligible import head_of
 from streaming.intake import Event
 from streaming.items import Shop
-from streaming.moments import Due, Moment
+from streaming.local_time import shop_offset_min
+from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Candidate, Ranking, select
 from streaming.reasons import explain
 from streaming.records import IndexVersion, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
 from streaming.said import Said
-from streaming.sessions import closing, user_of, utc_offset_of
+from streaming.sessions import MOST_BYTES, SessionState, closing, steps_of, user_of, utc_offset_of
 from streaming.settings import RuleSettings, Settings
-from streaming.topics import SOURCES
+from streaming.topics import CATALOGUE, SOURCES
 from streaming.triggers import Fired, fired
 
-__all__ = ["Decision", "Due", "Grounds", "decide", "prediction_id"]
+__all__ = ["Decision", "Due", "Grounds", "Noticed", "Work", "decide", "prediction_id"]
 
 Stage = Literal["met", "ranked", "fired"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one event or due time. Exactly one of `prediction`, `suppressed` and `silent` is set."""
+    """What became of one event, due time or notice. Exactly one of `prediction`, `suppressed` and `silent` is set."""
 
-    event: Event | Due
+    event: Work
     prediction: Prediction | None = None
     suppressed: Suppressed | None = None
     silent: str | None = None
@@ -44,16 +46,21 @@ class Decision:
     """What the event taught about what follows what."""
     stage: Stage = "met"
     """How far it came: its session's state; a ranking; a trigger."""
+    ranked: tuple[str, ...] = ()
+    """The best items of its ranking before the throttle, best first, as many as `Grounds.ranked` asks for."""
 
 
-def prediction_id(event: Event | Due, trigger: Trigger, due: int) -> str:
+def prediction_id(event: Work, trigger: Trigger, due: int) -> str:
     """128 bits as 32 hex characters: the same for the same cause whenever and wherever it is decided.
 
     BLAKE2b of the parts, joined by zero bytes, which no id holds: what the site called the event, else its place on
-    Kafka, else session and due time; and the trigger.
+    Kafka; of a due time session and time; of a notice the place of the catalogue's record and the session; and the
+    trigger.
     """
     if isinstance(event, Due):
         parts = ["due", event.session, str(due)]
+    elif isinstance(event, Noticed):
+        parts = ["offset", CATALOGUE.name, str(event.change.partition), str(event.change.offset), event.session]
     elif event.event_id is not None:
         parts = ["event", event.event_id]
     else:
@@ -75,6 +82,8 @@ class Grounds:
     """Whether an item of the history may be offered again."""
     now: int | None
     """Wall time for `made_at`; None: the event's time."""
+    ranked: int = 0
+    """How many items of each ranking decisions tell."""
 
 
 def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds) -> tuple[Decision, Said]:
@@ -93,11 +102,16 @@ def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds
     if isinstance(event, Due):
         told = replace(told, idle=moment.state.said.idle)
     if moment.silent is not None:
-        return Decision(event, silent=moment.silent, closed=closed), told
+        return Decision(event, silent=moment.silent, closed=closed), _fitted(moment.state, told)
+    if isinstance(event, Noticed):
+        if said.was_said(told, event.change.mark):  # earlier in this batch
+            return Decision(event, silent="not_due"), told
+        told = said.after_marking(told, [event.change.mark])
     item_id = event.item_id if isinstance(event, Event) else None
     bought = item_id is not None and moment.kind == "purchase" and said.offered(told, item_id, moment.time)
-    withdrawn = told.last.hex() if bought and not told.held else None
-    told = said.after_taking_up(told, moment.kind, item_id, moment.time)
+    withdrawn = said.last_id(told) if bought and not told.held else None
+    named = event.prediction_id if isinstance(event, Event) else None
+    told = said.after_taking_up(told, moment.kind, item_id, moment.time, named)
     stage: Stage = "met"
     outcome: Prediction | Suppressed | str = "impression" if moment.kind == "impression" else "no_trigger"
     if ranking is not None:
@@ -106,6 +120,9 @@ def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds
     if withdrawn is not None and not isinstance(outcome, Prediction):
         outcome = _record(moment, "next_item", ranking, [], grounds, cancels=[withdrawn])
         told = said.after_withdrawing(told)
+    ranked: tuple[str, ...] = ()
+    if ranking is not None and grounds.ranked:
+        ranked = head_of(ranking, moment.state, grounds.shop, count=grounds.ranked, repeat=grounds.repeat)
     decision = Decision(
         event,
         prediction=outcome if isinstance(outcome, Prediction) else None,
@@ -114,8 +131,16 @@ def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds
         closed=closed,
         taught=moment.taught,
         stage=stage,
+        ranked=ranked,
     )
-    return decision, told
+    return decision, _fitted(moment.state, told)
+
+
+def _fitted(state: SessionState, told: Said) -> Said:
+    """Of earlier predictions as many are remembered as the state has room for."""
+    if len(told.predictions) <= said.ALWAYS_FIT:
+        return told
+    return said.fitted(told, len(codec.encode(replace(state, said=told))) - MOST_BYTES)
 
 
 def _speak(
@@ -133,11 +158,15 @@ def _speak(
         cooldown_ms=rules.item_cooldown_ms,
         repeat=grounds.repeat,
         enough=rules.min_gain,
+        lead=moment.lead,
     )
-    choice = fired(moment.kind, moment.first, state, selection, settings.triggers)
+    items = grounds.shop.items
+    if isinstance(moment.event, Noticed) and not moment.event.change.holds(items.get(moment.event.change.item_id)):
+        return "outdated", told
+    choice = fired(moment, state, selection, settings.triggers, items=items, shift=ranking.shift)
     if not isinstance(choice, Fired):
         return choice, told
-    live = [told.last.hex()] if said.live(told, time) and not told.held else []
+    live = [said.last_id(told)] if said.live(told, time) and not told.held else []
     prediction = _record(
         moment,
         choice.trigger,
@@ -147,11 +176,20 @@ def _speak(
         supersedes=[] if withdrawn else live,
         cancels=[withdrawn] if withdrawn else [],
     )
-    day = said.day_of(time, utc_offset_of(state, settings.worker.utc_offset_min))
+    day = said.day_of(time, utc_offset_of(state, shop_offset_min(settings.worker, time)))
     held = held_back(choice, state, selection, time, day, prediction.arm, rules)
     if held is None or held.rule == "holdout":  # the throttle moves in both arms
         head = said.tag(selection.head.item_id) if selection.head is not None else b""
-        told = said.after_sending(told, prediction, head, day, rules.item_cooldown_ms, held=held is not None)
+        told = said.after_sending(
+            told,
+            prediction,
+            head,
+            day,
+            rules.item_cooldown_ms,
+            held=held is not None,
+            marks=choice.marks,
+            steps=steps_of(moment.state),
+        )
     if held is None:
         return prediction, told
     return Suppressed(prediction=prediction, rule=held.rule, detail=held.detail), told
@@ -171,6 +209,8 @@ def _record(
     shop, user = grounds.shop, user_of(moment.state)
     words = ranking.words if ranking is not None else shop.words_of(moment.state.history)
     reasons = explain(offers, moment.state.history, words, shop)
+    if isinstance(moment.event, Noticed) and reasons:
+        reasons[0] = [changes.reason(moment.event.change, shop.items)]
     percent = grounds.pseudonyms.percent(user or moment.event.session)
     return Prediction(
         prediction_id=prediction_id(moment.event, trigger, moment.time),

@@ -143,7 +143,7 @@ class Demo:
         folder = self._options.folder
         with self._stage("import"):
             told = import_shop(None, folder / "shop", "completejourney")
-            events, items = told.rows["events"], told.rows["items"]
+            events, items = told.table("events"), told.table("items")
             past = past_of(told.info, events, items, self._options.events)
         self._say(f"{len(events):,} real purchases of 2017 and {len(items):,} products are imported")
         return past

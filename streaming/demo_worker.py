@@ -18,9 +18,9 @@ from streaming.child import Child
 from streaming.errors import BeforehandError
 from streaming.pages import FILE
 
-DUE_SILENCES = frozenset({"closed", "late", "not_due"})
-"""Silences that a tick leads to, not an event."""
-DUE_TRIGGERS = frozenset({"cart_idle"})
+DUE_SILENCES = frozenset({"closed", "late", "not_due", "outdated"})
+"""Silences that a tick or a change of the catalogue leads to, not an event."""
+DUE_TRIGGERS = frozenset({"cart_idle", "price_drop", "back_in_stock"})
 READY_S = 120.0
 _POLL_S = 0.1
 

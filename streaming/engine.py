@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,18 @@ from streaming.decisions import Decision, Grounds, decide
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.items import Shop, Words
-from streaming.moments import Due, Moment, meet
+from streaming.moments import Moment, Work, meet
 from streaming.privacy import Pseudonyms
 from streaming.ranking import RankingSettings, Sight, rank
 from streaming.sessions import SessionState, Step
 from streaming.settings import RuleSettings, Settings
 from streaming.triggers import needs_ranking
 
+Mark = Callable[[str | None], None]
+STAGES = ("state", "encode", "search", "rank", "decide")
+"""Of a step, in order."""
+SLOW = 0.9
+"""What the slow mean of a session's vectors keeps of itself at each event."""
 VECTORS_KEPT = 20_000
 """Sessions whose encoder state is kept between events; a session beyond that is folded anew, with the same result."""
 
@@ -39,6 +44,14 @@ class Folded:
     state: Vector
     last_time: int | None
     """Of the last step that had a vector."""
+    slow: Vector | None = None
+    """(dimension,): the slow mean of the session's vectors, one after each step that had one."""
+    shift: float | None = None
+    """Cosine of the last of them with the slow mean before it; None: there was none before it."""
+
+
+def _unmarked(_stage: str | None) -> None:
+    """Nobody measures."""
 
 
 class Engine:
@@ -65,6 +78,10 @@ class Engine:
         self.rules = settings.rules
         self._given = ranking
         self._pseudonyms = pseudonyms
+        self.mark: Mark = _unmarked
+        """Hears of each stage of a step as it begins, and None at the end; for those who measure."""
+        self.ranked = 0
+        """Items of each ranking that its decision tells, before the throttle; they cost some microseconds each."""
         self.serve(shop, encoder)
 
     def serve(self, shop: Shop, encoder: SessionEncoder) -> None:
@@ -98,7 +115,7 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------ the whole way
     def step(
-        self, events: Sequence[Event | Due], states: Mapping[str, SessionState], now: int | None = None
+        self, events: Sequence[Work], states: Mapping[str, SessionState], now: int | None = None
     ) -> tuple[dict[str, SessionState], list[Decision]]:
         """One micro-batch, in order.
 
@@ -109,11 +126,14 @@ class Engine:
         Returns:
             The states that changed, and one decision for each event, aligned.
         """
+        self.mark("state")
         moments = self._meet(events, states)  # clean events -> each with its session's new state
+        self.mark("encode")
         self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
         sights = [self._see(moment) for moment in moments]  # -> the session's vector (d,); None: not needed
+        self.mark("search")
         found = self._search(sights)  # -> nearest items, in one search
-        grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking.repeat, now)
+        grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking.repeat, now, self.ranked)
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
         for moment, sight, near in zip(moments, sights, found, strict=True):
@@ -122,15 +142,19 @@ class Engine:
             told = before.said if before is not None else said.NOTHING
             ranking = None
             if sight is not None:  # -> candidates, scored
+                self.mark("rank")
+                near = near if moment.lead is None else [*near, moment.lead]
                 ranking = rank(moment.state, sight, near, self.shop, self.ranking)
+            self.mark("decide")
             decision, told = decide(moment, ranking, told, grounds)  # -> what is allowed, with reasons, or why not
             decisions.append(decision)
             if moment.silent not in ("applied", "not_due"):
                 changed[session] = replace(moment.state, said=told)  # the state, and what was said
+        self.mark(None)
         return changed, decisions
 
     # ------------------------------------------------------------------------------------------------------ its steps
-    def _meet(self, events: Sequence[Event | Due], states: Mapping[str, SessionState]) -> list[Moment]:
+    def _meet(self, events: Sequence[Work], states: Mapping[str, SessionState]) -> list[Moment]:
         """Each event with the state after it; events of one session see each other in order."""
         current: dict[str, SessionState] = {}
         moments = []
@@ -164,21 +188,27 @@ class Engine:
         self._folded.move_to_end(event.session)
         if len(self._folded) > VECTORS_KEPT:
             self._folded.popitem(last=False)
-        return Sight(self._encoder.vector(folded.state), words)
+        return Sight(self._encoder.vector(folded.state), words, folded.shift)
 
     def _fold(self, history: tuple[Step, ...], words: Words, known: Folded | None) -> Folded:
         """The encoder stepped over a history; from a known state on where that is a beginning of it."""
         state, last_time, done = self._encoder.start(), None, 0
+        slow: Vector | None = None
+        shift: float | None = None
         if known is not None and known.version == self.shop.version:
             beginning = len(known.history)
             if history[:beginning] == known.history and words[:beginning] == known.words:
                 state, last_time, done = known.state, known.last_time, beginning
+                slow, shift = known.slow, known.shift
         for step, text in zip(history[done:], words[done:], strict=True):
             vector = self.shop.vector_of(step, text)
             if vector is not None:
                 gap = step.time - last_time if last_time is not None else 0
                 state, last_time = self._encoder.step(state, vector, step.kind, gap), step.time
-        return Folded(history, words, self.shop.version, state, last_time)
+                now = self._encoder.vector(state)  # (dimension,)
+                shift = None if slow is None else float(now @ slow / max(float(np.linalg.norm(slow)), 1e-12))
+                slow = now if slow is None else slow * np.float32(SLOW) + now * np.float32(1 - SLOW)
+        return Folded(history, words, self.shop.version, state, last_time, slow, shift)
 
     def _search(self, sights: Sequence[Sight | None]) -> list[list[str]]:
         """The nearest items of each vector, none where there is nothing to search with."""

@@ -2,6 +2,7 @@
 
 BeforehandError              anything the product raises on purpose; its text names value, expectation, remedy
 ├── InputError               the caller's input or setting is wrong; trying again does not help (exit code 2)
+│   └── LeakError            what was to be foretold had been learned from: no figure of it means anything
 ├── BrokerError              the broker refused or did not answer; trying again may help (exit code 1)
 └── DeliveryError            a record was not accepted by the broker; carries the record's key and topic
 """
@@ -15,6 +16,10 @@ class BeforehandError(Exception):
 
 class InputError(BeforehandError):
     """The input or a setting is wrong. Nothing was done; the same call fails again."""
+
+
+class LeakError(InputError):
+    """What was to be foretold had been learned from. Nothing was scored."""
 
 
 class BrokerError(BeforehandError):

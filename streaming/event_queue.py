@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streaming.changes import Change
 from streaming.settings import WorkerSettings
 
 
@@ -31,12 +32,23 @@ class Forget:
     done: asyncio.Future[int]
 
 
+@dataclass(slots=True)
+class News:
+    """What the catalogue changed, for the sessions that it concerns. Empty: some of them still wait to be asked."""
+
+    changes: Sequence[Change] = ()
+
+
+Order = Forget | News
+"""What is no record."""
+
+
 class EventQueue:
     """Records and orders, first in, first out. When it is full, whoever puts waits, and reading stops."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._queue: asyncio.Queue[Received | Forget] = asyncio.Queue(settings.queue_events)
+        self._queue: asyncio.Queue[Received | Order] = asyncio.Queue(settings.queue_events)
         self._held_over: Received | None = None
         self._places: Counter[tuple[str, int]] = Counter()
 
@@ -48,19 +60,24 @@ class EventQueue:
         """Whether a record of this partition waits, or is on its way in."""
         return self._places[topic, partition] > 0
 
-    async def put(self, received: Received | Forget) -> None:
+    async def put(self, received: Received | Order) -> None:
         """Hand over the next record of a partition; waits while the queue is full."""
-        if not isinstance(received, Forget):
+        if not isinstance(received, Order):
             self._places[received.message.topic, received.message.partition] += 1
         await self._queue.put(received)
 
-    async def collect(self) -> list[Received | Forget]:
+    def nudge(self) -> None:
+        """Have one more batch, though nothing new may come; where the queue is full there is one anyway."""
+        if not self._queue.full():
+            self._queue.put_nowait(News())
+
+    async def collect(self) -> list[Received | Order]:
         """The next batch, up to `batch_events`: what is there already, or comes within `batch_wait_ms` of the first.
 
         A batch ends where a key comes from a second partition (a site with two partitioners): a session's state is
         that of one partition, and must not be mixed.
         """
-        batch: list[Received | Forget] = []
+        batch: list[Received | Order] = []
         partitions: dict[bytes, int] = {}
         end = None
         while len(batch) < self._settings.batch_events:
@@ -68,7 +85,7 @@ class EventQueue:
             self._held_over = None
             if received is None:
                 break
-            if not isinstance(received, Forget):
+            if not isinstance(received, Order):
                 message = received.message
                 if (
                     message.key is not None
@@ -81,7 +98,7 @@ class EventQueue:
             end = end or time.monotonic() + self._settings.batch_wait_ms / 1000
         return batch
 
-    async def _next(self, end: float | None) -> Received | Forget | None:
+    async def _next(self, end: float | None) -> Received | Order | None:
         """The next of the queue; none where none comes until `end`."""
         if end is None:
             return await self._queue.get()

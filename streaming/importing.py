@@ -1,4 +1,7 @@
-"""Import: a shop's files, checked, become a shop folder of Parquet files that everything else reads."""
+"""Import: a shop's files, checked and cleaned, become a shop folder of Parquet files that everything else reads.
+
+Items and facts are in memory while they are checked; events never all at once (`streaming.arranging`).
+"""
 
 from __future__ import annotations
 
@@ -6,51 +9,68 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
-from streaming.adapters import ADAPTERS
-from streaming.checking import TableReport, check
+from streaming.adapters import ADAPTERS, ShopTables
+from streaming.arranging import arrange
+from streaming.checking import DamagedError, Source, TableReport, check
+from streaming.cleaning import Cleaning
 from streaming.columns import TABLES
 from streaming.errors import InputError
 from streaming.shop import ShopFolder, ShopInfo
-from streaming.tables import ROW
+from streaming.splits import Cut, cut_times, split_of
+from streaming.tables import Scan, scan, scan_damaged
+
+ROW_GROUP_ROWS = 250_000
+"""Of the events that are written: what a reader of a part of them has to unpack."""
+_SCRATCH = "scratch"
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class ImportReport:
     """What an import read, kept and set aside."""
 
-    source: str
-    out: str
+    source: Path
+    out: Path
     info: ShopInfo
-    rows: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
-    """What was written, by table."""
     seconds: float = 0
     tables: list[TableReport] = field(default_factory=list)
+    """Events, items, facts: those there are."""
+    splits: dict[str, int] = field(default_factory=dict)
+    """Events of each part, where they are split."""
 
     @property
     def bad(self) -> int:
         """Rows set aside, over all tables."""
         return sum(report.read - report.kept for report in self.tables)
 
+    def table(self, name: str) -> pl.DataFrame:
+        """What was written of `events`, `items` or `facts`, whole and in memory."""
+        return pl.read_parquet(self.out / f"{name}.parquet", glob=False)
+
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "source": self.source,
-            "out": self.out,
+            "source": str(self.source),
+            "out": str(self.out),
             "import_s": round(self.seconds, 3),
             "rows_bad": self.bad,
+            "splits": self.splits,
             "tables": {
                 report.table: {
                     "file": report.file,
                     "rows_read": report.read,
                     "rows_kept": report.kept,
                     "bad": report.bad,
-                    "first_bad": [asdict(row) for row in report.first_bad],
+                    "first_bad": [asdict(row) for row in [*report.first_bad, *report.cleaned]],
                     "notes": report.notes,
                 }
                 for report in self.tables
@@ -58,7 +78,14 @@ class ImportReport:
         }
 
 
-def import_shop(source: Path | None, out: Path, adapter: str | None = None, strict: bool = False) -> ImportReport:
+def import_shop(
+    source: Path | None,
+    out: Path,
+    adapter: str | None = None,
+    strict: bool = False,
+    cleaning: Cleaning | None = None,
+    split: Sequence[Cut] = (),
+) -> ImportReport:
     """Read `source`, set wrong rows aside, and write the shop folder `out`: events in time order, items, facts.
 
     The same input gives the same bytes. `out` is written beside and renamed; what stood there is replaced if it is a
@@ -66,42 +93,100 @@ def import_shop(source: Path | None, out: Path, adapter: str | None = None, stri
 
     Args:
         source: a shop folder; with an adapter whatever it reads, None for the place it knows.
+        out: the folder to write. The disk under it holds the events three times meanwhile.
         adapter: a name in `ADAPTERS`.
-        strict: the first wrong row is an error, and nothing is written.
+        strict: a wrong row is an error, and nothing is written. What cleaning sets aside is not wrong.
+        cleaning: what is set aside of rows that are right by themselves; None: by its defaults.
+        split: where the part `test` begins, or `valid` and `test`; without, events keep the part they say.
 
     Raises:
         InputError: the source cannot be read, `out` is something else, or strict and a wrong row.
     """
     begun = time.perf_counter()
     _check_out(source, out)
-    report = _read(source, str(out)) if adapter is None else _adapted(source, str(out), adapter)
-    if strict:
-        _refuse_bad(report)
-    _write(report.info, report.rows, out)
+    shop = _Shop(_opener(source, adapter))
+    report = ImportReport(shop.tables.source, out, shop.tables.info)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            _fill(beside, shop, report, cleaning or Cleaning(), split)
+            if strict:
+                _refuse_bad(report)
+            beside.chmod(0o755)
+            if out.exists():
+                shutil.rmtree(out)
+            os.replace(beside, out)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as exc:
+        raise InputError(f"{out} cannot be written ({exc.strerror or exc}); name another folder") from exc
     report.seconds = time.perf_counter() - begun
     return report
 
 
-def _read(source: Path | None, out: str) -> ImportReport:
-    if source is None:
-        raise InputError("no SOURCE was given, expected a shop folder; name it, or an adapter by --from")
-    shop = ShopFolder(source)
-    report = ImportReport(str(source), out, shop.info)
-    for table in shop.files:
-        report.rows[table], told = shop.table(table)
-        report.tables.append(told)
-    return report
+class _Shop:
+    """The tables of a source, read another way where that proves necessary."""
+
+    def __init__(self, opener: Callable[[Scan], ShopTables]) -> None:
+        self._opener = opener
+        try:
+            self.tables = opener(scan)
+        except pl.exceptions.ComputeError:  # of an adapter that looks into a file that is damaged
+            self.tables = opener(scan_damaged)
+
+    def table(self, name: str, work: Callable[[list[Source]], T]) -> T:
+        """What `work` makes of a table's sources; it begins anew where a file of them is damaged."""
+        try:
+            return work(self.tables.tables[name])
+        except DamagedError:
+            return work(self._opener(scan_damaged).tables[name])
 
 
-def _adapted(source: Path | None, out: str, adapter: str) -> ImportReport:
+def _opener(source: Path | None, adapter: str | None) -> Callable[[Scan], ShopTables]:
+    if adapter is None:
+        if source is None:
+            raise InputError("no SOURCE was given, expected a shop folder; name it, or an adapter by --from")
+        shop = ShopFolder(source)
+        return lambda read: ShopTables(shop.info, {name: shop.sources(name, read) for name in shop.files}, shop.path)
     if adapter not in ADAPTERS:
         raise InputError(f"--from {adapter!r} is no adapter, expected one of {', '.join(ADAPTERS)}")
-    shop = ADAPTERS[adapter](source)
-    report = ImportReport(str(shop.source), out, shop.info)
-    for table, rows in shop.tables.items():
-        report.rows[table], told = check(table, rows.with_row_index(ROW, offset=1).lazy(), shop.source / table)
-        report.tables.append(told)
-    return report
+    return lambda read: ADAPTERS[adapter](source, read)
+
+
+def _fill(folder: Path, shop: _Shop, report: ImportReport, cleaning: Cleaning, split: Sequence[Cut]) -> None:
+    """Writes tables and shop.toml, and tells of them."""
+    told: dict[str, TableReport] = {}
+    catalogue = None
+    for name in ("items", "facts"):
+        if name in shop.tables.tables:
+            rows, told[name] = shop.table(name, partial(check, name))
+            rows.with_columns(report.info.priced(rows.columns)).write_parquet(folder / f"{name}.parquet")
+            catalogue = rows["item_id"] if name == "items" else catalogue
+    if "events" in shop.tables.tables:
+        scratch = folder / _SCRATCH
+
+        def arranged(sources: list[Source]) -> tuple[list[pl.LazyFrame], TableReport]:
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            return arrange(sources, cleaning, catalogue, scratch)
+
+        frames, told["events"] = shop.table("events", arranged)
+        file = folder / "events.parquet"
+        _write_events(frames, report.info, split, file)
+        shutil.rmtree(scratch)
+        parts = pl.scan_parquet(file, glob=False).drop_nulls("split").group_by("split").len().sort("split")
+        report.splits = dict(parts.collect(engine="streaming").iter_rows())
+    (folder / "shop.toml").write_text(report.info.to_toml(), encoding="utf-8")
+    report.tables = [told[name] for name in TABLES if name in told]
+
+
+def _write_events(frames: Sequence[pl.LazyFrame], info: ShopInfo, split: Sequence[Cut], file: Path) -> None:
+    events = pl.concat(frames)
+    events = events.with_columns(info.priced(events.collect_schema().names()))
+    if split:
+        events = events.with_columns(split_of(cut_times(split, frames)))
+    events.sink_parquet(file, row_group_size=ROW_GROUP_ROWS, maintain_order=True)
 
 
 def _refuse_bad(report: ImportReport) -> None:
@@ -121,21 +206,3 @@ def _check_out(source: Path | None, out: Path) -> None:
                 f"{out} holds {others[0]}, which no import wrote, expected a new folder or one of an import before;"
                 " name another"
             )
-
-
-def _write(info: ShopInfo, found: dict[str, pl.DataFrame], out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        try:
-            for table, rows in found.items():
-                rows.write_parquet(beside / f"{table}.parquet")
-            (beside / "shop.toml").write_text(info.to_toml(), encoding="utf-8")
-            beside.chmod(0o755)
-            if out.exists():
-                shutil.rmtree(out)
-            os.replace(beside, out)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as exc:
-        raise InputError(f"{out} cannot be written ({exc.strerror or exc}); name another folder") from exc

@@ -1,4 +1,4 @@
-"""An event, or a due time, as it meets its session's state: what becomes of the state, before anything is said."""
+"""An event, a due time or a notice as it meets its session's state: what becomes of that, before anything is said."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from streaming.changes import Change
 from streaming.intake import Event
 from streaming.records import Transition
+from streaming.said import was_said
 from streaming.sessions import (
     FRESH,
     SessionState,
-    Step,
     advance,
     expires_at,
     idle_at,
-    step_of,
+    in_cart,
     stub,
 )
 from streaming.settings import Settings
+from streaming.teaching import taught
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +34,58 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One event or due time and the state after it. `said` in that state is as it stood before the batch, but for the
-    idle spell: what was said meanwhile is threaded through by the engine."""
+class Noticed:
+    """The catalogue changed an item that a session saw or has in its cart."""
 
-    event: Event | Due
+    session: str
+    """Pseudonym."""
+    time: int
+    """When it happened, by the clock that the worker goes by, in ms since the epoch."""
+    change: Change
+
+
+Work = Event | Due | Noticed
+"""What a step of the engine works on: each leads to one decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One event, due time or notice, and the state after it. `said` in that state is as it stood before the batch, but
+    for the idle spell: what was said meanwhile is threaded through by the engine."""
+
+    event: Work
     state: SessionState
     time: int
     """The event's; of what was due, when it fell due, whenever the tick came."""
     silent: str | None = None
     """Why nothing can be said, where that is plain already."""
     kind: str | None = None
-    """The event's; None of what was due."""
+    """The event's; None of what was due or noticed."""
     first: bool = False
     """It is the session's first event."""
     ended: SessionState | None = None
     """The session that ended here, if one did."""
     taught: Transition | None = None
 
+    @property
+    def lead(self) -> str | None:
+        """The item that a prediction has to begin with: the one that was noticed."""
+        return self.event.change.item_id if isinstance(self.event, Noticed) else None
 
-def meet(event: Event | Due, state: SessionState | None, settings: Settings) -> Moment:
-    """What the event, or the tick, does to its session's state."""
-    return _due(event, state or FRESH, settings) if isinstance(event, Due) else _event(event, state or FRESH, settings)
+
+def meet(event: Work, state: SessionState | None, settings: Settings) -> Moment:
+    """What the event, the tick or the notice does to its session's state."""
+    state = state or FRESH
+    if isinstance(event, Event):
+        return _event(event, state, settings)
+    return _due(event, state, settings) if isinstance(event, Due) else _noticed(event, state, settings)
+
+
+def concerns(change: Change, state: SessionState) -> bool:
+    """Whether the session waits to hear of it: it saw the item before, or has it in its cart, and was not told."""
+    seen = [step.time for step in state.history if step.item_id == change.item_id]
+    known = bool(seen) or in_cart(state, change.item_id)
+    return known and max(seen, default=0) < change.time and not was_said(state.said, change.mark)
 
 
 def _event(event: Event, state: SessionState, settings: Settings) -> Moment:
@@ -68,8 +100,8 @@ def _event(event: Event, state: SessionState, settings: Settings) -> Moment:
     first = not state.last_time
     after = advance(state, event)
     silent = "repeat" if after.repeats > state.repeats else None
-    taught = None if silent else _taught(after, step_of(event))
-    return Moment(event, after, event.time, silent, event.kind, first and not silent, ended, taught)
+    lesson = None if silent else taught(event, after, settings.worker.session_lessons)
+    return Moment(event, after, event.time, silent, event.kind, first and not silent, ended, lesson)
 
 
 def _due(due: Due, state: SessionState, settings: Settings) -> Moment:
@@ -87,13 +119,9 @@ def _due(due: Due, state: SessionState, settings: Settings) -> Moment:
     return Moment(due, state, due.time, "not_due")
 
 
-def _taught(state: SessionState, step: Step | None) -> Transition | None:
-    """The item before this one in the history, and this one. The first item of a session follows nothing; the same item
-    twice in a row, and a step too old for the history, teach nothing."""
-    if step is None or step.item_id is None or step not in state.history:
-        return None
-    older = state.history[: state.history.index(step)]
-    before = next((other.subject for other in reversed(older) if other.item_id is not None), "")
-    if before == step.subject:
-        return None
-    return Transition(offset=step.offset, before=before, after=step.subject, kind=step.kind)
+def _noticed(noticed: Noticed, state: SessionState, settings: Settings) -> Moment:
+    """Nothing but what is said of it changes. A session that has ended by then, or is not concerned, does not hear."""
+    end = expires_at(state, settings.worker)
+    live = not state.closed and state.last_time and (end is None or end > noticed.time)
+    silent = None if live and concerns(noticed.change, state) else "not_due"
+    return Moment(noticed, state, noticed.time, silent)

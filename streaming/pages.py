@@ -1,9 +1,9 @@
-"""A worker's own pages, on loopback: alive, ready, metrics, and the states it holds.
+"""A worker's own pages: alive, ready, metrics, and the states it holds. On loopback, if nobody says otherwise.
 
     /live     200 while the process works; 503 with the reason when the event loop stands still
     /ready    200 while it owns partitions, is caught up and reads; 503 with the reason
     /metrics  Prometheus' text format
-    /states   {"partitions": [...], "states": {session's pseudonym: hex of the encoded state}}
+    /states   {"partitions": [...], "states": {session's pseudonym: hex of the encoded state}}; to loopback alone
 
 They are served by threads of their own, so that they answer when the event loop does not.
 """
@@ -15,11 +15,14 @@ import logging
 import os
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 
 logger = logging.getLogger(__name__)
 
+PRIVATE = frozenset({"/states"})
+"""Pages that no other machine gets to see, wherever the server listens."""
 FILE = "pages.json"
 """Written into the data folder: {"port": ..., "pid": ...}."""
 
@@ -37,10 +40,12 @@ def text(problem: str | None) -> Answer:
 class Pages:
     """The server. `start` binds it and tells the port; the process's end stops it."""
 
-    def __init__(self, port: int, folder: Path, pages: dict[str, Callable[[], Answer]]) -> None:
+    def __init__(
+        self, port: int, folder: Path, pages: dict[str, Callable[[], Answer]], host: str = "127.0.0.1"
+    ) -> None:
         self._pages = pages
         self._folder = folder
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = ThreadingHTTPServer((host, port), self._handler())
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
 
@@ -51,7 +56,7 @@ class Pages:
         fresh = self._folder / f"{FILE}.new"
         fresh.write_text(json.dumps({"port": self.port, "pid": os.getpid()}) + "\n")
         fresh.replace(self._folder / FILE)
-        logger.info("pages on http://127.0.0.1:%d/", self.port)
+        logger.info("pages on http://%s:%d/", self._server.server_address[0], self.port)
 
     def stop(self) -> None:
         """Stop serving and free the port."""
@@ -63,9 +68,15 @@ class Pages:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                page = pages.get(self.path.partition("?")[0])
+                path = self.path.partition("?")[0]
+                page = pages.get(path)
                 known = " ".join(sorted(pages))
-                status, kind, body = page() if page else (404, "text/plain", f"there are: {known}\n".encode())
+                if path in PRIVATE and not ip_address(self.client_address[0]).is_loopback:
+                    status, kind, body = 403, "text/plain", f"{path} is told on loopback alone\n".encode()
+                elif page is None:
+                    status, kind, body = 404, "text/plain", f"there are: {known}\n".encode()
+                else:
+                    status, kind, body = page()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))

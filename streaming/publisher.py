@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from streaming import codec, intake, topics
 from streaming.delivery import Delivery, OnError, validated
-from streaming.records import Control, Facts, Item, Record, Tick
+from streaming.records import Control, Fact, Facts, Item, Record, Tick
 from streaming.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,3 +86,12 @@ def items_of(frame: pl.DataFrame) -> Iterator[Item]:
         if "attributes" in given:
             given["attributes"] = json.loads(given["attributes"])
         yield Item(**given)
+
+
+def facts_of(frame: pl.DataFrame) -> Iterator[Facts]:
+    """The facts of a shop folder's table `facts`, all of one head in one record, heads as they first come."""
+    heads: dict[str, list[Fact]] = {}
+    for head, relation, tail in frame.select("head", "relation", "tail").iter_rows():
+        heads.setdefault(head, []).append(Fact(relation=relation, tail=tail))
+    for head, facts in heads.items():
+        yield Facts(head=head, facts=facts)

@@ -107,6 +107,8 @@ class Ranking:
     """`full` where the session's vector had its say, `graph` where counts alone had, else `popular`."""
     words: Words = ()
     """What the steps of the history were read as, for the reasons."""
+    shift: float | None = None
+    """As `Sight.shift`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Sight(NamedTuple):
     """(dimension,); zeros: nothing is known of what it saw."""
     words: Words
     """What the steps of its history were read as."""
+    shift: float | None = None
+    """Cosine of the vector with its slow mean; None: not known."""
 
 
 def rank(state: SessionState, sight: Sight, nearest: Sequence[str], shop: Shop, settings: RankingSettings) -> Ranking:
@@ -159,7 +163,7 @@ def rank(state: SessionState, sight: Sight, nearest: Sequence[str], shop: Shop, 
     p = settings.prior * _column(popular, ids)
     scores = -np.expm1(-(n + t + p)).round(6)
     level: Level = "full" if near else "graph" if together else "popular"
-    return Ranking(Scored(ids, scores, n, t, p, evidence), level, sight.words)
+    return Ranking(Scored(ids, scores, n, t, p, evidence), level, sight.words, sight.shift)
 
 
 def decayed(history: Sequence[Step], decay: float) -> list[tuple[str, float]]:
@@ -178,12 +182,16 @@ def select(
     cooldown_ms: int,
     repeat: bool,
     enough: float,
+    lead: str | None = None,
 ) -> Selection:
     """Walks down a ranking until there are `count` offers, and the gain over what is live is known or `enough`.
 
     Never offered: an item that the catalogue does not have, that is unavailable or out of stock, that was bought in
     this session, that stands in its cart, that was sent within the cool-down, or, unless `repeat`, that is in the
     history.
+
+    Args:
+        lead: comes first, be it in the cart or in the history; where it may not be offered, nothing is.
     """
     told = state.said
     known = set() if repeat else {step.subject for step in state.history}
@@ -193,6 +201,15 @@ def select(
     gone: list[Candidate] = []
     head: Candidate | None = None
     live = 0.0
+    if lead is not None:
+        first = next((each for each in ranking.candidates if each.item_id == lead), Candidate(lead, 0.0))
+        item = shop.items.get(lead)
+        if item is None or was_bought(state, lead) or not sellable(item):
+            return Selection([], [first], first, live)
+        if lead in barred:
+            return Selection([], [], None, live)
+        offers.append(first)
+        known = {*known, lead}
     for candidate in ranking.candidates:
         item_id = candidate.item_id
         item = shop.items.get(item_id)

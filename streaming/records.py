@@ -41,6 +41,7 @@ Time = Annotated[
 Text = Annotated[str, Meta(max_length=20_000)]
 Amount = Annotated[float, Meta(ge=0, le=1e12, description="finite, not negative")]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Taken = Annotated[int, Meta(ge=0, le=15)]
 Finite = Annotated[float, Meta(ge=-1.7976931348623157e308, le=1.7976931348623157e308, description="finite")]
 Digest = Annotated[
     int,
@@ -51,6 +52,8 @@ Digest = Annotated[
         description="order-free, of the source offsets, 64 bits",
     ),
 ]
+
+Triple = Annotated[list[str], Meta(min_length=3, max_length=3, description="head, relation, tail")]
 
 Kind = Literal["view", "click", "search", "cart_add", "cart_remove", "purchase", "impression", "exit"]
 Trigger = Literal[
@@ -188,16 +191,25 @@ class Control(Record, kw_only=True):
 
 # ---------------------------------------------------------------------------------------- internal
 class Transition(Struct, array_like=True):
-    """One step of one session, at one source offset."""
+    """What one event taught, at one source offset. Earlier writers end with `kind`."""
 
     offset: int
     """Of the source record that taught it."""
     before: str
-    """Item id."""
+    """The item before it in its session; empty: none."""
     after: str
-    """Item id."""
+    """The event's item."""
     kind: str
-    """Of the later event."""
+    """Of the event."""
+    time: int = 0
+    """Of the event."""
+    session: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] = 0
+    """64 bits that stand for the session: xxh3_64 of its pseudonym, big-endian, signed."""
+    visitor: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """32 bits that stand for the user, else the session: CRC-32 of the pseudonym."""
+    context: list[str] = []
+    """Items before it in its session, nearest first, one a place; empty where the pair does not count again, for the
+    two met in this session within half an hour. At most 10."""
 
 
 class Learned(Record, kw_only=True):
@@ -215,13 +227,25 @@ class Learned(Record, kw_only=True):
 class Reason(Struct, omit_defaults=True):
     """Why an item is offered: a code for machines, the evidence, a sentence for people."""
 
-    code: Literal["near", "together", "popular"]
-    """`near`: alike in words or use; `together`: visitors go from one to the other; `popular`: many want
-    it."""
+    code: Literal["near", "together", "neighbours", "fact", "path", "popular", "cold", "price_drop", "back_in_stock"]
+    """`near`: alike in words or use; `together`: visitors go from one to the other; `neighbours`: visitors with a
+    session like this one took it; `fact`: the two share a fact; `path`: facts lead from one to the other; `popular`:
+    many want it; `cold`: it is new, and like what is known; `price_drop`, `back_in_stock`: what the catalogue says
+    now."""
     sentence: str
-    """The reason in words."""
+    """The reason in words, English."""
     items: list[str] = []
     """The items of the session behind it; empty for `popular`."""
+    facts: list[Triple] = []
+    """The facts behind it, head, relation and tail of each: what is shared, or a path in its order."""
+    sentence_zh: str = ""
+    """The reason in words, Chinese."""
+    visitors: Count = 0
+    """How many visitors are behind it, at least; 0: not said."""
+    old_price: Amount | None = None
+    """With `price_drop` and `back_in_stock`: what the item cost before."""
+    price: Amount | None = None
+    """With them: what it costs now."""
 
 
 class Offer(Struct, omit_defaults=True):
@@ -315,6 +339,26 @@ class Became(Struct, omit_defaults=True):
     """Bought."""
 
 
+class Outcome(Struct, omit_defaults=True):
+    """What became of one prediction: events on its items, by kind, each up to 15. An event that names a prediction
+    (`prediction_id`) counts for that one, another for the one that was live and had its item."""
+
+    prediction_id: str
+    """Which."""
+    trigger: Trigger
+    """What led to it."""
+    held: bool = False
+    """It was held back for the hold-out: what would have been taken up, to compare with."""
+    viewed: Taken = 0
+    """Views."""
+    clicked: Taken = 0
+    """Clicks."""
+    carted: Taken = 0
+    """Put into the cart."""
+    purchased: Taken = 0
+    """Purchases."""
+
+
 class SessionClosed(Record, kw_only=True):
     """One record as a session ends. Topic `sessions`, keyed by its pseudonym."""
 
@@ -333,7 +377,10 @@ class SessionClosed(Record, kw_only=True):
     sent: Count = 0
     """Predictions sent."""
     became: Became
-    """What the visitor did with what was offered."""
+    """What the visitor did with what was offered, over all predictions that were sent."""
+    predictions: list[Outcome] = []
+    """What became of each, oldest first: the newest 12, or as many as the session's state had room for, but always the
+    newest 3. What became of older ones is in `became` alone."""
 
 
 class Receipt(Record, kw_only=True):

@@ -12,6 +12,7 @@ At most 2,048 bytes on the wire, by bounds on every part. Field names there are 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -21,15 +22,18 @@ from xxhash import xxh3_64_digest, xxh3_64_intdigest
 from streaming import bloom
 from streaming.intake import Event
 from streaming.records import CLICK_KINDS, Became, Record, SessionClosed
-from streaming.said import BECAME, NOTHING, Said, tag
+from streaming.said import BECAME, NOTHING, Said, outcomes, tag
 from streaming.settings import TriggerSettings, WorkerSettings
 from streaming.topics import BROWSES, CLICKS, SOURCES
 
-KINDS = ("view", "click", "search", "cart_add", "cart_remove", "purchase", "impression", "exit")
-"""A kind's place is its number in the state."""
+KINDS = ("view", "click", "search", "cart_add", "cart_remove", "purchase", "impression", "exit", "view")
+"""A kind's place is its number in the state; the second `view` is that of a page left, which tells its `dwell_ms`."""
+LEFT = len(KINDS) - 1
 INTEREST_KINDS = frozenset({"view", "click", "search", "cart_add", "purchase"})
 """Kinds that tell what a visitor is after; only they enter the history."""
 
+MOST_BYTES = 2048
+"""Of a state as it is stored."""
 HISTORY_EVENTS = 20
 HISTORY_BYTES = 524
 """Of all entries together. Item ids of 12 bytes leave room for 17 to 20, of 36 for 9 or 10; one entry always fits."""
@@ -39,11 +43,15 @@ CART_ITEMS = 32
 """Items of the cart that are kept, the newest by the last event on each; 5 bytes an item."""
 BOUGHT_BYTES = 128
 """Of the set of items bought: with 50 of them one item in 1,000 is hidden for nothing, with 100 one in 90."""
+MOST = 2**32 - 1
+"""Where a counter of some kinds of event stops; those of events applied do not."""
 SEEN_IDS = 64
 """Event ids remembered of each source topic: a repeat comes on the topic of the first, for its kind is the same."""
 
 _TAG = 5
 _SEEN = 4
+_STAGES = tuple(2 if number == LEFT else {"click": 0, "view": 1}.get(kind, -1) for number, kind in enumerate(KINDS))
+_NO_STAGE = 9
 _PACK = struct.Struct("<BIQ")
 _CLICKS, _BROWSES = SOURCES.index(CLICKS), SOURCES.index(BROWSES)
 _TOPICS = tuple(_CLICKS if kind in CLICK_KINDS else _BROWSES for kind in KINDS)
@@ -98,6 +106,7 @@ class SessionState(  # type: ignore[misc]  # msgspec lets a frozen struct inheri
         "bought": "b",
         "opened": "p",
         "left": "q",
+        "deeds": "t",
         "seen": "e",
         "closed": "x",
         "said": "s",
@@ -131,6 +140,8 @@ class SessionState(  # type: ignore[misc]  # msgspec lets a frozen struct inheri
     opened: int = 0
     """Views of product pages that were opened; those with a `dwell_ms` are of pages left."""
     left: int = 0
+    deeds: int = 0
+    """Other events of interest than views."""
     seen: tuple[bytes, bytes] = (b"", b"")
     """Tags of the last event ids of each topic, 4 bytes each, newest last."""
     closed: bool = False
@@ -174,7 +185,9 @@ def advance(state: SessionState, event: Event) -> SessionState:
         changes["utc_offset"] = (*order, event.utc_offset_min)
     if event.kind == "view":
         name = "opened" if event.dwell_ms is None else "left"
-        changes[name] = getattr(state, name) + 1
+        changes[name] = min(getattr(state, name) + 1, MOST)
+    elif event.kind in INTEREST_KINDS:
+        changes["deeds"] = min(state.deeds + 1, MOST)
     if event.item_id is not None and event.kind in CLICK_KINDS:
         changes["cart"] = _cart(state.cart, event.kind, tag(event.item_id))
         if event.kind == "purchase":
@@ -192,7 +205,8 @@ def step_of(event: Event) -> Step | None:
         return None
     if event.kind == "search":
         subject = subject.encode()[:QUERY_BYTES].decode(errors="ignore")
-    return Step(event.time, event.source.offset, KINDS.index(event.kind), subject)
+    number = LEFT if event.kind == "view" and event.dwell_ms is not None else KINDS.index(event.kind)
+    return Step(event.time, event.source.offset, number, subject)
 
 
 def offset_digest(topic: int, partition: int, offset: int) -> int:
@@ -219,6 +233,7 @@ def closing(session: str, state: SessionState) -> SessionClosed:
         last_time=state.last_time,
         sent=state.said.sent,
         became=Became(**dict(zip(BECAME, state.said.became, strict=True))),
+        predictions=outcomes(state.said),
     )
 
 
@@ -243,9 +258,51 @@ def views_of(state: SessionState) -> int:
     return max(state.opened, state.left)
 
 
+def steps_of(state: SessionState) -> int:
+    """Events that tell what the visitor is after; a page opened and left is one."""
+    return state.deeds + views_of(state)
+
+
+def continues(step: Step, later: Step) -> bool:
+    """Whether a step only goes on with the visit that the one directly before it began: a product clicked in a list,
+    its page opened, its page left."""
+    return step.subject == later.subject and 0 <= _STAGES[step.number] < _STAGES[later.number]
+
+
+def visits(history: Sequence[Step]) -> list[Step]:
+    """The steps that are one visit each of an item, or something else than a visit; what only goes on with a visit is
+    left out, be it at once or, of a page left, later.
+
+    >>> tea = [Step(n, n, KINDS.index(kind), "tea") for n, kind in enumerate(["click", "view", "view"])]
+    >>> [step.offset for step in visits([*tea, Step(3, 3, LEFT, "tea"), Step(4, 4, LEFT, "mug")])]
+    [0, 2, 4]
+    """
+    found: list[Step] = []
+    open_pages: dict[str, int] = {}
+    before, before_stage = "", _NO_STAGE
+    for step in history:
+        subject, stage = step.subject, _STAGES[step.number]
+        goes_on = before_stage < stage and before == subject
+        if stage == _STAGES[LEFT]:
+            if open_pages.get(subject):
+                open_pages[subject] -= 1
+                goes_on = True
+        elif not goes_on and stage >= 0:
+            open_pages[subject] = open_pages.get(subject, 0) + 1
+        if not goes_on:
+            found.append(step)
+        before, before_stage = subject, stage if stage >= 0 else _NO_STAGE
+    return found
+
+
 def in_cart(state: SessionState, item_id: str) -> bool:
     """Whether the item is among the newest of the cart."""
     return _position(state.cart, tag(item_id), _TAG) >= 0
+
+
+def cart_tags(state: SessionState) -> list[bytes]:
+    """Tags of the items in the cart, as `said.tag` gives them, the one touched last at the end."""
+    return [state.cart[place : place + _TAG] for place in range(0, len(state.cart), _TAG)]
 
 
 def was_bought(state: SessionState, item_id: str) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -93,6 +95,18 @@ class TriggerSettings(Section):
     """A cart that is not empty and sees no event for this long."""
     exit_views: Annotated[int, Field(ge=1)] = 2
     """On `exit`: views that make a visitor worth a word where the cart is empty."""
+    repeat_item: Annotated[int, Field(ge=2)] = 3
+    """Visits of one item that show an interest in it, among the events that the state remembers."""
+    repeat_category: Annotated[int, Field(ge=2)] = 5
+    """Visits of items of one leaf category, likewise."""
+    shift_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    """Intent has shifted where the cosine of the session's vector with its slow mean is below this."""
+    shift_after: Annotated[int, Field(ge=1)] = 3
+    """Events that tell what a visitor is after, before a shift can be told."""
+    shift_again: Annotated[int, Field(ge=1)] = 5
+    """Events of that kind between two shifts."""
+    price_drop_percent: Annotated[float, Field(gt=0, le=100)] = 5.0
+    """By how much the catalogue has to lower a price at once."""
     horizon_ms: Annotated[int, Field(ge=1000)] = 1_800_000
     """How long a prediction is good for: `expires_at` is the event's time and this."""
     offers: Annotated[int, Field(ge=1, le=100)] = 10
@@ -125,13 +139,18 @@ class WorkerSettings(Section):
     model: Path | None = None
     """A model folder written by `beforehand build`; without it there are no counts but those learned live, and vectors
     are not whitened."""
+    host: str = "127.0.0.1"
+    """Address that the health and metrics pages listen on. `0.0.0.0` in a container, where Prometheus is another one;
+    they have no password, so let no other network reach them. `/states` answers to loopback alone in any case."""
     port: Annotated[int, Field(ge=0, le=65535)] = 6066
-    """Health and metrics pages, on loopback. 0: a free one, printed at start."""
+    """Of these pages. 0: a free one, printed at start."""
     clock: Literal["wall", "record"] = "wall"
     """`wall`: the worker puts a tick a second on each partition it owns. `record`: ticks come from elsewhere
     (`beforehand replay`), and time is that of the events."""
     learn: bool = True
     """Counts follow the stream. Off: they stay as the model folder has them, so that two runs give the same bytes."""
+    session_lessons: Annotated[int, Field(ge=0)] = 200
+    """Events of one session that teach; what comes after them does not, so that no bot decides what goes with what."""
     batch_events: Annotated[int, Field(ge=1, le=4096)] = 64
     """Most events in one micro-batch."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0
@@ -143,11 +162,27 @@ class WorkerSettings(Section):
     watchdog_s: Positive = 120
     """Lag without progress, or a recovery, for longer than this ends the process."""
     session_idle_ms: Annotated[int, Field(ge=0)] = 1_800_000
-    """A session without events for this long is closed. 0: never."""
+    """A session without events for this long is closed. 0: never. Where it is not set, what `shop.toml` said when the
+    model folder was built."""
     utc_offset_min: Annotated[int, Field(ge=-840, le=840)] = 0
-    """The shop's time zone, for visitors whose own is not known."""
+    """The shop's time zone, for visitors whose own is not known: where it has no name below."""
+    time_zone: str | None = None
+    """The same by its IANA name, such as `Europe/Paris`, with its summer time; it comes before the minutes. Where
+    neither is set, what `shop.toml` said when the model folder was built."""
+    watched_sessions: Annotated[int, Field(ge=0)] = 50_000
+    """Sessions that are told when the catalogue changes what they saw: those met last. 0: none are told."""
     state_cache: Annotated[int, Field(ge=0)] = 100_000
     """Session states kept decoded in memory, least recently used dropped first."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name != "UTC":
+            try:
+                ZoneInfo(name)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+                raise ValueError(f"time zone {name!r} is not known here, expected an IANA name") from exc
+        return name
 
 
 class Settings(BaseSettings):
@@ -178,6 +213,26 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    def with_shop(self, told: Mapping[str, Any]) -> Settings:
+        """With what `shop.toml` says of time zone and idle time, where nothing else was set.
+
+        >>> settings = Settings(worker={"session_idle_ms": 5}).with_shop({"session_idle_ms": 9, "time_zone": "UTC"})
+        >>> settings.worker.session_idle_ms, settings.worker.time_zone
+        (5, 'UTC')
+
+        Raises:
+            InputError: it has a value that the setting refuses.
+        """
+        given = self.worker.model_fields_set
+        given = given | {"time_zone"} if "utc_offset_min" in given else given
+        added = {name: told[name] for name in ("session_idle_ms", "time_zone") if name in told and name not in given}
+        try:
+            worker = WorkerSettings.model_validate(self.worker.model_dump(exclude_unset=True) | added)
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            raise InputError(f"shop.toml {first['loc'][0]}: {first['msg']}; build the model folder anew") from exc
+        return self.model_copy(update={"worker": worker})
 
     @classmethod
     def from_environment(cls, **overrides: object) -> Settings:

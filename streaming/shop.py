@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streaming.checking import TableReport, check
-from streaming.columns import DTYPES, TABLES
+from streaming.checking import DamagedError, Source, TableReport, check
+from streaming.columns import TABLES
 from streaming.errors import InputError
-from streaming.tables import find, scan, scan_damaged
+from streaming.tables import Scan, find, scan, scan_damaged
 
 
 class ShopInfo(BaseModel):
@@ -37,8 +38,20 @@ class ShopInfo(BaseModel):
     ordered: bool = True
     """Does the order of a session's events mean something. Not among the lines of a basket: there `build` counts pairs
     without direction and distance."""
+    titles: bool = True
+    """Do the items' titles say something. Not where items are numbers: there `build` makes no vectors of text."""
+    evaluate_last_only: bool = False
+    """Is only the last item of a session of the split `test` to be foretold. So where such a session is one question,
+    what came before and the answer, and one visit makes several of them: nothing is to be learned from them either."""
     licence: str | None = None
     """Of the data."""
+
+    def priced(self, columns: Iterable[str]) -> list[pl.Expr]:
+        """Prices that name no currency are in the shop's: what to put into a table with these columns."""
+        if self.currency is None or not {"price", "currency"} <= set(columns):
+            return []
+        in_the_shops = pl.col("currency").is_null() & pl.col("price").is_not_null()
+        return [pl.when(in_the_shops).then(pl.lit(self.currency)).otherwise("currency").alias("currency")]
 
     def to_toml(self) -> str:
         """As it stands in `shop.toml`; JSON's strings, numbers and booleans are TOML's too."""
@@ -79,24 +92,16 @@ class ShopFolder:
         Raises:
             InputError: a required column is missing, or the file cannot be read.
         """
-        file = self.files.get(name)
-        if file is None:
-            schema = {column.name: DTYPES[column.type] for column in TABLES[name]}
-            return pl.DataFrame(schema=schema), TableReport(name, "none")
         try:
-            rows, report = check(name, scan(file), file)
-        except (pl.exceptions.ComputeError, OSError) as exc:
-            if file.name.lower().endswith(".parquet"):
-                raise InputError(f"{file} cannot be read to its end ({exc}); copy it or write it anew") from exc
-            rows, report = check(name, scan_damaged(file), file)
-        return self._priced(rows), report
+            rows, report = check(name, self.sources(name, scan))
+        except DamagedError:
+            rows, report = check(name, self.sources(name, scan_damaged))
+        return rows.with_columns(self.info.priced(rows.columns)), report
 
-    def _priced(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Prices that name no currency are in the shop's."""
-        if self.info.currency is None or "price" not in rows.columns:
-            return rows
-        in_the_shops = pl.col("currency").is_null() & pl.col("price").is_not_null()
-        return rows.with_columns(currency=pl.when(in_the_shops).then(pl.lit(self.info.currency)).otherwise("currency"))
+    def sources(self, name: str, read: Scan) -> list[Source]:
+        """The rows of a table as they stand, read by `read`: one file or none."""
+        file = self.files.get(name)
+        return [] if file is None else [Source(file, read(file))]
 
 
 def read_info(path: Path) -> ShopInfo:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from streaming.decisions import Decision
+from streaming.intake import Event
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -17,12 +20,13 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # process_cpu_seconds_total, process_resident_memory_bytes and others
         self.events = Counter("beforehand_events", "Source records taken in", ["topic"], registry=registry)
         self.predictions = Counter(
             "beforehand_predictions", "Predictions sent", ["trigger", "level"], registry=registry
         )
         self.suppressed = Counter(
-            "beforehand_suppressed", "Predictions held back", ["rule", "trigger"], registry=registry
+            "beforehand_suppressed", "Predictions held back", ["rule", "trigger", "level"], registry=registry
         )
         self.silent = Counter(
             "beforehand_silent",
@@ -30,6 +34,19 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.taken_up = Counter(
+            "beforehand_taken_up",
+            "Events on items of predictions, told as their sessions end",
+            ["trigger", "kind", "arm"],
+            registry=registry,
+        )
+        self.delay_seconds = Histogram(
+            "beforehand_decision_delay_seconds",
+            "From an event's record on its topic to its prediction, sent or held back",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.taught = Counter("beforehand_lessons", "Events that taught what goes with what", registry=registry)
         self.closed = Counter("beforehand_sessions_closed", "Sessions that ended", registry=registry)
         self.dead_letters = Counter("beforehand_dead_letters", "Records set aside", ["error"], registry=registry)
         self.broadcast = Counter(
@@ -52,6 +69,19 @@ class Metrics:
         self.items = Gauge("beforehand_items", "Items known", registry=registry)
         self.states = Gauge("beforehand_states_cached", "Session states decoded in memory", registry=registry)
         self.waiting = Gauge("beforehand_sessions_waiting", "Sessions that wait for a tick", registry=registry)
+        self.watched = Gauge(
+            "beforehand_sessions_watched", "Sessions that hear of changes of the catalogue", registry=registry
+        )
+        self.notices = Gauge("beforehand_notices_waiting", "Sessions that are to hear of a change", registry=registry)
+        self.notices_dropped = Gauge(
+            "beforehand_notices_dropped", "Changes that sessions did not hear of, for want of room", registry=registry
+        )
+        self.changes = Counter(
+            "beforehand_catalogue_changes",
+            "Prices that fell, items that came back",
+            ["trigger"],
+            registry=registry,
+        )
         self.partitions = Gauge("beforehand_partitions", "State partitions owned", registry=registry)
         self.rebalances = Counter("beforehand_rebalances", "Rebalances finished", registry=registry)
         self.lost_to_retention = Gauge(
@@ -68,6 +98,34 @@ class Metrics:
             yield
         finally:
             self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+
+    def worked(self, events: int, decisions: Iterable[Decision]) -> None:
+        """A batch of so many records is done, and led to these decisions."""
+        self.batches.inc()
+        self.batch_events.observe(events)
+        for decision in decisions:
+            self._decided(decision)
+
+    def _decided(self, decision: Decision) -> None:
+        spoken = decision.prediction
+        if decision.suppressed is not None:
+            spoken = decision.suppressed.prediction
+            self.suppressed.labels(decision.suppressed.rule, spoken.trigger, spoken.level).inc()
+        elif spoken is not None:
+            self.predictions.labels(spoken.trigger, spoken.level).inc()
+        else:
+            self.silent.labels(decision.silent).inc()
+        if spoken is not None and isinstance(decision.event, Event) and decision.event.source.timestamp >= 0:
+            self.delay_seconds.observe(max(0, spoken.made_at - decision.event.source.timestamp) / 1000)
+        if decision.taught is not None:
+            self.taught.inc()
+        if decision.closed is not None:
+            self.closed.inc()
+            for each in decision.closed.predictions:
+                arm = "holdout" if each.held else "treatment"
+                taken = {"view": each.viewed, "click": each.clicked, "cart_add": each.carted}
+                for kind, count in (taken | {"purchase": each.purchased}).items():
+                    self.taken_up.labels(each.trigger, kind, arm).inc(count)
 
     def page(self) -> bytes:
         """All of it, in Prometheus' text format."""

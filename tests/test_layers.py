@@ -20,6 +20,8 @@ DOORS = {
     "faiss": {"index/backend.py"},
     "transformers": {"encoders/bert.py"},
     "torch": {"encoders/bert.py"},
+    "matplotlib": {"streaming/plots.py"},
+    "jinja2": {"streaming/report_page.py"},
 }
 """Module: the only files of the product that may import it."""
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "tools"}

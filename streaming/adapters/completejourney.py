@@ -15,8 +15,10 @@ import numpy as np
 import polars as pl
 
 from streaming.adapters.tables import ShopTables
+from streaming.checking import Source
 from streaming.errors import InputError
 from streaming.shop import ShopInfo
+from streaming.tables import Scan
 
 SEED = 84_51
 """Of the order of a basket's lines."""
@@ -94,7 +96,7 @@ _SIZE = r"(?:^|\s)((?:\d{1,4}|\d{0,4}\.\d+) *[A-Z]+)$"
 """A number and a unit at the end; before them stand marks, and numbers of five digits and more are codes."""
 
 
-def completejourney(source: Path | None) -> ShopTables:
+def completejourney(source: Path | None, _: Scan) -> ShopTables:
     """Events and items of the folder `source` with transactions.parquet and products.parquet.
 
     Raises:
@@ -110,7 +112,11 @@ def completejourney(source: Path | None) -> ShopTables:
         ordered=False,
         licence="package MIT; data (c) 84.51, published for study",
     )
-    return ShopTables(info, {"events": _events(lines), "items": _items(products)}, folder)
+    tables = {
+        "events": [Source(folder / "transactions.parquet", _events(lines).lazy())],
+        "items": [Source(folder / "products.parquet", _items(products).lazy())],
+    }
+    return ShopTables(info, tables, folder)
 
 
 def _packaged() -> Path:

@@ -15,7 +15,7 @@ from streaming.commands.options import Brokers, Json, settings_for
 from streaming.commands.text import moment, short
 from streaming.errors import InputError
 from streaming.privacy import Pseudonyms
-from streaming.said import BECAME
+from streaming.said import BECAME, last_id
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 
@@ -79,7 +79,7 @@ def plain(session: str, state: SessionState) -> dict[str, Any]:
         "cart_items": len(state.cart) // CART_TAG_BYTES,
         "predictions": {
             "sent": said.sent,
-            "last_id": said.last.hex() or None,
+            "last_id": last_id(said) or None,
             "last_time": said.sent_at or None,
             "expires_at": said.expires_at or None,
             "became": dict(zip(BECAME, said.became, strict=True)),

@@ -1,4 +1,4 @@
-"""`beforehand import` and `beforehand build`: from a shop's files to a model."""
+"""`beforehand build`: from a shop folder to a model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streaming.adapters import ADAPTERS
 from streaming.building import BuildReport, Note, build_model
 from streaming.commands.options import Json, moment
-from streaming.errors import InputError
-from streaming.importing import ImportReport, import_shop
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder
 
-_SHOWN = 10
 _STAGES = {
     "counts": "counting pairs",
     "texts": "encoding texts",
@@ -30,32 +26,6 @@ _STAGES = {
     "whitening": "whitening",
     "writing": "writing",
 }
-
-
-def import_(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="[SOURCE] OUT", help="The shop's folder, and the folder to write.")
-    ],
-    adapter: Annotated[
-        str | None,
-        typer.Option("--from", metavar="NAME", help=f"Read other data: {', '.join(ADAPTERS)}.", show_default=False),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first wrong row and write nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Check a shop's files and write them as a shop folder.
-
-    SOURCE holds the tables events, items and facts as .parquet, .csv, .tsv or .jsonl (text also .gz) and shop.toml. A
-    wrong row is told with its remedy, counted and set aside. With --from, SOURCE is where the
-    adapter's data lie, or is left out where it finds them by itself.
-    """
-    if len(paths) > 2 or (len(paths) < 2 and adapter is None):
-        raise InputError(f"{len(paths)} folders were named, expected SOURCE OUT (or OUT alone with --from)")
-    report = import_shop(paths[0] if len(paths) == 2 else None, paths[-1], adapter, strict)
-    if as_json:
-        print(json.dumps(report.as_json(), ensure_ascii=False))
-    else:
-        _tell_import(report)
 
 
 def build(
@@ -107,25 +77,6 @@ def stage_bars(console: Console) -> Iterator[Note]:
         yield note
     finally:
         bars.stop()
-
-
-def _tell_import(report: ImportReport) -> None:
-    console = Console(highlight=False)
-    table = Table("table", "file", "rows read", "kept", "set aside", "because", box=None, pad_edge=False)
-    for told in report.tables:
-        because = ", ".join(f"{rule} {count:,}" for rule, count in told.bad.items()) or "-"
-        aside = f"{told.read - told.kept:,}"
-        table.add_row(told.table, told.file, f"{told.read:,}", f"{told.kept:,}", aside, because)
-    console.print(table)
-    for told in report.tables:
-        for note in told.notes:
-            console.print(f"{told.file}: {note}", markup=False)
-        for row in told.first_bad[:_SHOWN]:
-            console.print(str(row), markup=False)
-        hidden = sum(told.bad.values()) - told.bad.get("repeated", 0) - len(told.first_bad[:_SHOWN])
-        if hidden > 0:
-            console.print(f"{told.file}: and {hidden:,} more; --json tells the first {len(told.first_bad)}")
-    console.print(f"{report.out} is written, in {report.seconds:.1f} s", markup=False)
 
 
 def _tell_build(report: BuildReport) -> None:

@@ -18,7 +18,7 @@ def worker(
     model: Annotated[Path | None, typer.Option(help="A model folder made by `beforehand build`.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The worker's own folder, kept over restarts.")] = None,
     id: Annotated[str | None, typer.Option(help="The worker's name: unique, the same after a restart.")] = None,
-    port: Annotated[int | None, typer.Option(help="Health and metrics pages on loopback; 0: a free port.")] = None,
+    port: Annotated[int | None, typer.Option(help="Of the health and metrics pages; 0: a free one.")] = None,
     no_pseudonyms: Annotated[
         bool, typer.Option("--no-pseudonyms", help="Let the site's ids through as they are.")
     ] = False,

@@ -8,7 +8,8 @@ from typing import Any
 from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from index.counts import Counts
-from streaming.decisions import Decision, Due
+from streaming.changes import ChangeFinder
+from streaming.decisions import Decision, Due, Noticed, Work
 from streaming.engine import Engine
 from streaming.intake import Event, Source
 from streaming.items import Shop
@@ -87,7 +88,15 @@ class Visitor:
         """A tick finds something of the session due."""
         return self.meets([Due(self.session, START + at)])[0]
 
-    def meets(self, events: Sequence[Event | Due]) -> list[Decision]:
+    def hears(self, at: int, after: Item, offset: int = 0) -> list[Decision]:
+        """The catalogue says this of an item; what the engine makes of it where it concerns visitors at all."""
+        shop = self.engine.shop
+        finder = ChangeFinder(self.engine.settings.triggers.price_drop_percent)
+        change = finder.upserted(shop.items[after.item_id], after, partition=0, offset=offset, time=START + at)
+        shop.upsert([after])
+        return [] if change is None else self.meets([Noticed(self.session, START + at, change)])
+
+    def meets(self, events: Sequence[Work]) -> list[Decision]:
         """A micro-batch."""
         states = {} if self.state is None else {self.session: self.state}
         changed, decisions = self.engine.step(events, states)

@@ -31,7 +31,7 @@ def test_where_all_that_is_left_is_gone_that_is_said() -> None:
 
 
 def test_a_trigger_cools_down() -> None:
-    visitor = Visitor(engine_for(rules={"trigger_cooldown_ms": 5 * MINUTE}))
+    visitor = Visitor(engine_for(rules={"trigger_cooldown_ms": 5 * MINUTE}, triggers={"shift_cosine": -1.0}))
     visitor.does(0, "view", "mug-1")
     assert offers(visitor.does(MINUTE, "view", "hat-1"))
     assert rule(visitor.does(5 * MINUTE, "view", "saw-1")) == "trigger_cooldown"

@@ -13,7 +13,7 @@ import pytest
 from streaming import batcher as module
 from streaming import codec, sessions
 from streaming.batcher import Batcher
-from streaming.decisions import Decision, Due
+from streaming.decisions import Decision, Due, Noticed
 from streaming.exits import Exit
 from streaming.intake import Intake
 from streaming.outputs import Outgoing
@@ -40,16 +40,25 @@ class Engine:
 
     def __init__(self) -> None:
         self.pieces: list[int] = []
+        self.noticed: list[Noticed] = []
 
     def step(self, events: Any, states: Any, now: int) -> tuple[dict[str, SessionState], list[Decision]]:
         self.pieces.append(len(events))
-        changed, decisions = {}, []
+        changed: dict[str, SessionState] = {}
+        decisions: list[Decision] = []
         for event in events:
             if isinstance(event, Due):
                 state = changed.get(event.session) or states[event.session]
                 if state.last_time + IDLE_MS <= event.time:
                     changed[event.session] = sessions.stub(state)
                 decisions.append(Decision(event, silent="not_due"))
+                continue
+            if isinstance(event, Noticed):
+                self.noticed.append(event)
+                if event.change.item_id == "bad":
+                    raise ValueError("no such luck")
+                decisions.append(Decision(event, silent="outdated"))
+                changed[event.session] = changed.get(event.session) or states[event.session]
                 continue
             if event.item_id == "bad":
                 raise ValueError("no such luck")

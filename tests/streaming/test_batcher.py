@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streaming import codec
-from streaming.event_queue import Forget
+from streaming.changes import Change
+from streaming.event_queue import Forget, News
 from streaming.exits import Exit
 from streaming.outbox import Outbox
 from streaming.records import EventRecord, Learned
-from streaming.sessions import SessionState
+from streaming.sessions import SessionState, Step
 from streaming.topics import OUTBOX_KEY
 from tests.streaming.batch_bench import NOW, STATE, Bench, Ended, Record, closed, ends_raise, kinds, tick, view
 
@@ -183,3 +186,85 @@ def test_counts_what_was_decided() -> None:
     page = bench.metrics.page().decode()
     assert 'beforehand_silent_total{reason="no_trigger"} 2.0' in page
     assert 'beforehand_events_total{topic="browses"} 2.0' in page
+
+
+# ------------------------------------------------------------------------------------------- news of the catalogue
+def lower(item: str = "i1", offset: int = 5, at: int = NOW + 5000) -> News:
+    return News([Change(item, "price_drop", 0, offset, at, 10.0, 9.0, "EUR")])
+
+
+def asked(bench: Bench) -> list[tuple[str, int, int]]:
+    return [(each.session, each.time, each.change.offset) for each in bench.engine.noticed]
+
+
+def test_news_reach_the_sessions_that_saw_the_item_and_only_those() -> None:
+    bench = Bench()
+    bench.run(view(0), view(1, "s2", item="i2"), view(0, "s3", partition=1))
+    bench.run(lower())
+    assert asked(bench) == [("s1", NOW + 5000, 5), ("s3", NOW + 5000, 5)]
+    assert [entry for entry in bench.log if entry[0] == "ack"][3:] == []
+
+
+def test_a_notice_is_of_the_event_clock_where_time_is_that_of_the_events() -> None:
+    bench = Bench(clock="record")
+    bench.run(view(0), view(1, "s2", item="i2", time=NOW + 700))
+    bench.run(lower())
+    assert asked(bench) == [("s1", NOW + 700, 5)]
+    asyncio.run(bench.batcher.reassigned({0}))
+    bench.run(tick(0, NOW + 1))
+    assert asked(bench)[1:] == []  # the record is of long ago by the wall's clock
+
+
+def test_what_a_notice_led_to_is_written_with_its_state_and_its_outbox_knows_no_offset() -> None:
+    bench = Bench()
+    bench.run(view(0))
+    bench.run(lower())
+    assert list(bench.appended[-1]) == [b"s1"]  # nothing is sent of it here, but the state was written
+
+
+def test_news_that_concern_many_are_worked_off_batch_by_batch() -> None:
+    async def story() -> None:
+        bench = Bench(batch_events=4)
+        await bench.batcher._round([view(n, f"s{n}") for n in range(10)])
+        await bench.batcher._round([lower()])
+        rounds = 1
+        while len(bench.batcher.queue):
+            await bench.batcher._round(await bench.batcher.queue.collect())
+            rounds += 1
+        assert sorted(session for session, _, _ in asked(bench)) == [f"s{n}" for n in range(10)]
+        assert rounds == 3
+
+    asyncio.run(story())
+
+
+def test_a_new_owner_asks_the_sessions_it_got_about_the_last_minutes() -> None:
+    bench = Bench()
+    now = time.time_ns() // 1_000_000
+    bench.run(view(0))
+    bench.run(lower("i9", 4, now), lower("i1", 5, now), lower("i1", 6, now))
+    assert len(bench.engine.noticed) == 2
+    asyncio.run(bench.batcher.reassigned({0}))
+    bench.run(tick(0, NOW + 1))
+    assert asked(bench)[2:] == [("s1", now, 6)]
+
+
+def test_a_session_that_is_gone_is_not_asked() -> None:
+    bench = Bench()
+    bench.run(view(0))
+    bench.disk.kept.clear()
+    bench.batcher._store.clear()
+    bench.run(lower())
+    assert asked(bench) == []
+
+
+def test_a_notice_that_the_engine_fails_on_is_passed_over() -> None:
+    bench = Bench()
+    bench.run(view(0))
+    stored = codec.decode(bench.disk.kept[(0, b"s1")], SessionState)
+    saw_bad = replace(stored, history=(Step(NOW, 0, 0, "bad"), *stored.history))
+    bench.batcher.noticing.watch(0, "s1", saw_bad)
+    bench.run(view(1, "s2"), lower("bad", 4), lower())
+    assert {offset for _, _, offset in asked(bench)} == {4, 5}
+    assert bench.sent("p.dead-letters") == []
+    assert codec.decode(bench.disk.kept[(0, b"s2")], SessionState).counts == (0, 1)
+    assert len(bench.batcher.noticing) == 0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from streaming import codec, topics
 from streaming.broadcast import Broadcast
+from streaming.changes import Change
 from streaming.codec import DecodeError
 from streaming.records import Control, Fact, Facts, Item, Learned, Record, Transition
 from streaming.settings import Settings
@@ -15,25 +18,29 @@ from streaming.telemetry import Metrics
 class Bench:
     """A broadcast reader whose shop is a list of what was brought in."""
 
-    def __init__(self, **worker: Any) -> None:
+    def __init__(self, triggers: dict[str, Any] | None = None, **worker: Any) -> None:
         self.log: list[Any] = []
         self.refused: list[tuple[int, str]] = []
         self.items: dict[str, Any] = {}
         self.broadcast = Broadcast(
-            Settings(no_pseudonyms=True, worker=worker),
+            Settings(no_pseudonyms=True, worker=worker, triggers=triggers or {}),
             Metrics(),
             client={},
             shop=lambda: self,  # type: ignore[arg-type, return-value]
             in_model_thread=self.in_model_thread,
+            noticed=self.notice,
             control=self.control,
             refused=self.refuse,
         )
 
     def upsert(self, items: list[Item]) -> None:
         self.log.append(("upsert", [item.item_id for item in items]))
+        self.items |= {item.item_id: item for item in items}
 
     def remove(self, item_ids: list[str]) -> None:
         self.log.append(("remove", item_ids))
+        for item_id in item_ids:
+            self.items.pop(item_id, None)
 
     def upsert_facts(self, facts: Facts) -> None:
         self.log.append(("facts", facts.head))
@@ -47,19 +54,24 @@ class Bench:
     async def control(self, order: Control, sent: int) -> None:
         self.log.append(("control", order.control_id, sent))
 
+    async def notice(self, changes: Sequence[Change]) -> None:
+        self.log.append(("noticed", [(each.item_id, each.trigger, each.offset, each.old_price) for each in changes]))
+
     async def refuse(self, record: Any, problem: DecodeError) -> None:
         self.refused.append((record.offset, problem.reason))
 
     async def in_model_thread(self, work: Any, *args: Any) -> Any:
         return work(*args)
 
-    def apply(self, topic: topics.Topic, *records: tuple[bytes | None, Record | bytes | None]) -> list[Any]:
+    def apply(
+        self, topic: topics.Topic, *records: tuple[bytes | None, Record | bytes | None], sent: int = 77
+    ) -> list[Any]:
         made = [
             SimpleNamespace(key=key, value=codec.encode(value) if isinstance(value, Record) else value, offset=n)
             for n, (key, value) in enumerate(records)
         ]
         for record in made:
-            record.timestamp = 77
+            record.timestamp, record.partition = sent, 0
         asyncio.run(self.broadcast._apply(topic, made))
         return self.log
 
@@ -98,3 +110,41 @@ def test_orders_go_to_control_with_the_time_they_were_sent() -> None:
     order = Control(control_id="c1", action="set_rule", rule="quiet_ms", value=1)
     assert bench.apply(topics.CONTROL, (b"c1", order), (b"c2", b"")) == [("control", "c1", 77)]
     assert bench.refused == [(1, "empty")]
+
+
+def price(value: float, **fields: Any) -> Item:
+    return Item(item_id="a", title="a shoe", price=value, currency="EUR", **fields)
+
+
+def test_what_visitors_wait_for_is_told_once_the_shop_has_it_however_the_records_are_cut() -> None:
+    records: list[tuple[bytes, Item | None]] = [
+        (b"a", price(10)),
+        (b"a", price(9)),
+        (b"a", price(9, stock=0)),
+        (b"a", price(8, stock=2)),
+        (b"a", None),
+        (b"a", price(7)),
+    ]
+    expected = [("a", "price_drop", 1, 10.0), ("a", "back_in_stock", 3, 9.0), ("a", "back_in_stock", 5, 8.0)]
+    now = time.time_ns() // 1_000_000
+    bench = Bench()
+    bench.apply(topics.CATALOGUE, *records, sent=now)
+    assert bench.log == [("upsert", ["a"]), ("noticed", expected)]
+    one_by_one = Bench()
+    for number, record in enumerate(records):
+        made = [(b"x", b"\xc1")] * number  # so that it stands at the same offset
+        one_by_one.apply(topics.CATALOGUE, *made, record, sent=now)
+    assert [told for kind, *rest in one_by_one.log if kind == "noticed" for told in rest[0]] == expected
+
+
+def test_changes_of_long_ago_are_no_news() -> None:
+    old = time.time_ns() // 1_000_000 - 601_000
+    log = Bench().apply(topics.CATALOGUE, (b"a", price(10)), (b"a", price(5)), sent=old)
+    assert log == [("upsert", ["a"])]
+
+
+def test_a_price_drop_is_what_the_setting_says() -> None:
+    now = time.time_ns() // 1_000_000
+    bench = Bench(triggers={"price_drop_percent": 50})
+    assert bench.apply(topics.CATALOGUE, (b"a", price(10)), (b"a", price(6)), sent=now)[1:] == []
+    assert bench.apply(topics.CATALOGUE, (b"a", price(3)), sent=now)[-1] == ("noticed", [("a", "price_drop", 0, 6.0)])

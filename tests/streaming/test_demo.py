@@ -128,7 +128,7 @@ def test_the_workers_counters_are_read_from_its_page() -> None:
     metrics = Metrics()
     metrics.predictions.labels("cold_start", "full").inc(3)
     metrics.predictions.labels("cart_idle", "full").inc(1)
-    metrics.suppressed.labels("quiet", "next_item").inc(2)
+    metrics.suppressed.labels("quiet", "next_item", "full").inc(2)
     metrics.silent.labels("unchanged").inc(5)
     metrics.silent.labels("closed").inc(7)
     metrics.dead_letters.labels("bad_id").inc(1)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from encoders.session import PooledSessionEncoder
 from streaming import codec, engine, sessions
-from streaming.decisions import Decision, Due, prediction_id
+from streaming.changes import Change
+from streaming.decisions import Decision, Due, Noticed, Work, prediction_id
 from streaming.engine import Engine
 from streaming.errors import InputError
 from streaming.intake import Event, Source
@@ -22,17 +23,23 @@ from tests.stories.small_shop import CATALOGUE, MINUTE, SECOND, START, Visitor, 
 IDS = [*CATALOGUE, "unknown-1", "unknown-2"]
 
 
-def stream(seed: int, count: int, sessions_: int = 4) -> list[Event | Due]:
-    """Events of several sessions, some late, some repeated, some of unknown items; a few of them due times."""
+def stream(seed: int, count: int, sessions_: int = 4) -> list[Work]:
+    """Events of several sessions, some late, some repeated, some of unknown items; among them due times and notices."""
     draw = random.Random(seed)
     offsets = [0, 0]
-    made: list[Event | Due] = []
+    made: list[Work] = []
     now = START
     for _ in range(count):
         now += draw.choice([0, SECOND, 25 * SECOND, 6 * MINUTE, 40 * MINUTE])
         session = f"s{draw.randrange(sessions_)}"
         if draw.random() < 0.1:
             made.append(Due(session, now))
+            continue
+        if draw.random() < 0.1:
+            price = draw.choice([1.0, 2.0])
+            trigger = draw.choice(["price_drop", "back_in_stock"])
+            change = Change(draw.choice(list(CATALOGUE)), trigger, 0, len(made), now, 9.0, price, "EUR")  # type: ignore[arg-type]
+            made.append(Noticed(session, now, change))
             continue
         kind = draw.choice(sessions.KINDS)
         topic = 0 if kind in CLICK_KINDS else 1
@@ -55,7 +62,7 @@ def stream(seed: int, count: int, sessions_: int = 4) -> list[Event | Due]:
     return made
 
 
-def fed(target: Engine, events: list[Event | Due], sizes: list[int]) -> tuple[dict[str, SessionState], list[Decision]]:
+def fed(target: Engine, events: list[Work], sizes: list[int]) -> tuple[dict[str, SessionState], list[Decision]]:
     """Steps over the events in batches of these sizes, over and over."""
     states: dict[str, SessionState] = {}
     decisions: list[Decision] = []
@@ -101,6 +108,26 @@ def test_each_event_ends_in_exactly_one_decision_and_a_replay_in_none_that_leave
     assert changed == {}
     assert {decision.silent for decision in replayed} == {"applied"}
     assert all(decision.taught is None and decision.closed is None for decision in replayed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.randoms(use_true_random=False))
+def test_but_for_what_was_said_a_state_is_that_of_the_set_of_its_events(seed: int, draw: random.Random) -> None:
+    events = stream(seed, 60, sessions_=1)
+    met = [event for event in events if isinstance(event, Event)]
+    topics = [[event for event in met if event.source.topic == topic] for topic in (0, 1)]
+    others = [event for event in events if isinstance(event, Noticed)]
+    mixed: list[Work] = []
+    while topics[0] or topics[1]:
+        mixed.append(draw.choice([topic for topic in topics if topic]).pop(0))
+        mixed += [draw.choice(others)] if others and draw.random() < 0.3 else []
+    endless = {"session_idle_ms": 0}
+    states, _ = fed(engine_for(worker=endless), mixed, [5])
+    alone, _ = fed(engine_for(worker=endless), list(met), [1])
+    assert {name: sessions.events_only(state) for name, state in states.items()} == {
+        name: sessions.events_only(state) for name, state in alone.items()
+    }
+    assert all(len(codec.encode(state)) <= sessions.MOST_BYTES for state in states.values())
 
 
 @settings(max_examples=15, deadline=None)
@@ -222,6 +249,9 @@ def test_ids_of_predictions_follow_the_contract() -> None:
     with_id = Visitor(engine_for()).event(0, "view", "mug-1", event_id="e")
     assert prediction_id(with_id, "exit_intent", START) == hashed("event", "e", "exit_intent")
     assert prediction_id(Due("s", START + 9), "cart_idle", START) == hashed("due", "s", str(START), "cart_idle")
+    noticed = Noticed("s", START, Change("tea", "price_drop", 0, 7, START, 2.0, 1.0, None))
+    place = ("offset", "catalogue", "0", "7", "s")
+    assert prediction_id(noticed, "price_drop", START) == hashed(*place, "price_drop")
 
 
 def test_what_an_event_teaches() -> None:
@@ -240,16 +270,17 @@ def test_what_an_event_teaches() -> None:
             ]
         )
     ]
-    steps = [t and (t.offset, t.before, t.after, t.kind) for t in taught]
+    steps = [t and (t.offset, t.before, t.after, t.kind, t.context) for t in taught]
     assert steps == [
-        (0, "", "mug-1", "view"),
+        (0, "", "mug-1", "view", []),
         None,
-        (2, "mug-1", "hat-1", "view"),
-        None,  # the same again
+        (2, "mug-1", "hat-1", "view", ["mug-1"]),
+        (3, "hat-1", "hat-1", "view", ["hat-1", ""]),  # the same again; the pair met a moment ago
         None,  # a repeat of the site's
         None,
-        (1, "hat-1", "mug-2", "purchase"),
+        (1, "hat-1", "mug-2", "purchase", ["hat-1", "", "mug-1"]),
     ]
+    assert [t.time for t in taught if t] == [START, START + 2, START + 3, START + 6]
 
 
 def test_a_late_event_teaches_what_came_before_it() -> None:

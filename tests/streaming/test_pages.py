@@ -5,10 +5,12 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from streaming import pages as pages_module
 from streaming.pages import Pages, text
 
 
@@ -47,3 +49,15 @@ def test_the_folder_tells_where_it_serves(pages: Pages, tmp_path: Path) -> None:
 
 def test_serves_loopback_only(pages: Pages) -> None:
     assert pages._server.server_address[0] == "127.0.0.1"
+
+
+def test_elsewhere_it_tells_no_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Pages(0, tmp_path, {"/live": lambda: text(None), "/states": lambda: text(None)}, "0.0.0.0")
+    served.start()
+    try:
+        assert get(served, "/states") == (200, "ok\n")  # this is loopback still
+        monkeypatch.setattr(pages_module, "ip_address", lambda _: ip_address("192.0.2.7"))
+        assert get(served, "/live") == (200, "ok\n")
+        assert get(served, "/states") == (403, "/states is told on loopback alone\n")
+    finally:
+        served.stop()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from typing import Any, get_args
 
 import msgspec
@@ -27,7 +28,7 @@ BLOCKED = msgspec.structs.replace(
         NOTHING,
         sent_at=NOW - 1000,
         expires_at=NOW + 1000,
-        triggered=tuple(NOW - 1000 if name == "next_item" else 0 for name in TRIGGERS),
+        triggered=struct.pack("<8I", *(int(name == "next_item") for name in TRIGGERS)),
         day=DAY,
         today=50,
     ),
@@ -82,10 +83,10 @@ def test_a_late_event_does_not_slip_through_the_quiet_interval() -> None:
 
 
 def test_each_trigger_cools_down_for_itself() -> None:
-    state = told(BLOCKED, sent_at=0)
-    state = msgspec.structs.replace(state, consent=None)
-    assert asked(state, fired=Fired("next_item", 1.0), daily_cap=100, arm="treatment") == "trigger_cooldown"
-    assert asked(state, fired=Fired("exit_intent", 1.0), daily_cap=100, arm="treatment") is None
+    state = msgspec.structs.replace(BLOCKED, consent=None)
+    rules: dict[str, Any] = {"daily_cap": 100, "quiet_ms": 0, "arm": "treatment"}
+    assert asked(state, fired=Fired("next_item", 1.0), **rules) == "trigger_cooldown"
+    assert asked(state, fired=Fired("exit_intent", 1.0), **rules) is None
 
 
 def test_where_nothing_is_live_no_gain_is_too_little() -> None:

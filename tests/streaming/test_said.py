@@ -1,7 +1,7 @@
 import pytest
 
 from streaming import said
-from streaming.records import IndexVersion, Offer, Prediction
+from streaming.records import IndexVersion, Offer, Outcome, Prediction
 from streaming.said import NOTHING, Said
 
 HOUR = 3_600_000
@@ -93,7 +93,10 @@ def test_the_hold_out_moves_the_throttle_and_nothing_else() -> None:
         kept.told,
     )
     assert (shown.sent, kept.sent) == (1, 0)
-    assert said.after_taking_up(kept, "view", "tea", HOUR) == kept
+    after = said.after_taking_up(kept, "view", "tea", HOUR)
+    assert after.became == NOTHING.became
+    (outcome,) = said.outcomes(after)
+    assert (outcome.held, outcome.viewed) == (True, 1)  # what would have been, to compare with
 
 
 def test_a_withdrawn_prediction_is_not_live_but_its_items_stay_barred() -> None:
@@ -101,3 +104,80 @@ def test_a_withdrawn_prediction_is_not_live_but_its_items_stay_barred() -> None:
     assert not said.live(told, HOUR + 1)
     assert not said.offered(told, "tea", HOUR + 1)
     assert "tea" in said.barred(told, HOUR + 1, COOLDOWN)
+
+
+# ------------------------------------------------------------------------------------------- what became of each
+def test_what_became_of_each_prediction_is_kept_apart() -> None:
+    told = sent(sent(NOTHING, HOUR, "tea", "mug"), 2 * HOUR, "mug", "pot")
+    for kind, item in (("view", "mug"), ("view", "pot"), ("cart_add", "pot"), ("purchase", "pot"), ("click", "tea")):
+        told = said.after_taking_up(told, kind, item, 2 * HOUR + 1)
+    first, second = said.outcomes(told)
+    assert first == Outcome(f"{HOUR:032x}", "next_item")
+    assert second == Outcome(f"{2 * HOUR:032x}", "next_item", viewed=2, carted=1, purchased=1)
+    assert told.became == (2, 0, 1, 1)
+
+
+def test_an_event_that_names_a_prediction_counts_for_that_one_for_as_long_as_it_is_remembered() -> None:
+    told = sent(sent(NOTHING, HOUR, "tea"), 2 * HOUR, "tea")
+    told = said.after_taking_up(told, "click", "tea", 9 * HOUR, f"{HOUR:032x}")  # the live one has it too, and expired
+    told = said.after_taking_up(told, "click", "tea", 2 * HOUR, "somebody else's")
+    first, second = said.outcomes(told)
+    assert (first.clicked, second.clicked) == (1, 1)
+    assert told.became == (0, 2, 0, 0)
+
+
+def test_an_outcome_counts_to_15_and_the_sum_goes_on() -> None:
+    told = sent(NOTHING, HOUR, "tea")
+    for _ in range(20):
+        told = said.after_taking_up(told, "click", "tea", HOUR)
+    (outcome,) = said.outcomes(told)
+    assert (outcome.viewed, outcome.clicked, outcome.carted) == (0, 15, 0)
+    assert told.became == (0, 20, 0, 0)
+
+
+def test_the_newest_predictions_are_remembered() -> None:
+    told = NOTHING
+    for n in range(1, 21):
+        told = sent(told, n * HOUR, "tea")
+    assert [outcome.prediction_id for outcome in said.outcomes(told)] == [f"{n * HOUR:032x}" for n in range(9, 21)]
+    assert said.last_id(told) == f"{20 * HOUR:032x}"
+    assert (said.last_id(NOTHING), said.outcomes(NOTHING)) == ("", [])
+
+
+@pytest.mark.parametrize(("over", "kept"), [(-5, 12), (0, 12), (1, 11), (19, 11), (20, 10), (150, 4), (10_000, 3)])
+def test_where_room_is_short_the_oldest_go_and_three_stay(over: int, kept: int) -> None:
+    told = NOTHING
+    for n in range(1, 13):
+        told = sent(told, n * HOUR, "tea")
+    fitted = said.fitted(told, over)
+    assert said.outcomes(fitted) == said.outcomes(told)[-kept:]
+    assert len(told.predictions) - len(fitted.predictions) >= min(over, 19 * 9)
+
+
+# ------------------------------------------------------------------------------------------- what is said once
+def test_each_trigger_remembers_when_it_last_sent() -> None:
+    told = NOTHING
+    for n, trigger in enumerate(said.TRIGGERS):
+        told = said.after_sending(told, prediction(HOUR + n, "tea", trigger=trigger), b"", 0, 0, held=False)
+    assert [said.last_time(told, trigger) for trigger in said.TRIGGERS] == [HOUR + n for n in range(8)]
+    late = said.after_sending(told, prediction(5, "tea", trigger="cart_idle"), b"", 0, 0, held=False)
+    assert said.last_time(late, "cart_idle") == 5
+    assert late.sent_at == told.sent_at
+    assert said.last_time(NOTHING, "exit_intent") == 0
+
+
+def test_what_is_long_ago_is_not_never() -> None:
+    told = sent(NOTHING, HOUR, "tea")
+    told = said.after_sending(told, prediction(10_000 * HOUR, "tea", trigger="cart_idle"), b"", 0, 0, held=False)
+    assert said.last_time(told, "next_item") == 10_000 * HOUR - said.MOST + 1
+
+
+def test_marks_and_shifts_stay() -> None:
+    told = said.after_sending(NOTHING, prediction(HOUR, "tea"), b"", 0, 0, held=False, marks=["item tea"], steps=7)
+    assert said.was_said(told, "item tea")
+    assert not said.was_said(told, "item mug")
+    assert told.shifted == 0
+    shift = prediction(2 * HOUR, "tea", trigger="intent_shift")
+    told = said.after_sending(told, shift, b"", 0, 0, held=True, steps=9)
+    assert (told.shifted, said.was_said(told, "item tea")) == (9, True)
+    assert said.was_said(said.after_marking(told, ["price"]), "price")

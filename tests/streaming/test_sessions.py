@@ -3,16 +3,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming import codec, said, sessions
+from streaming import codec, decisions, said, sessions
 from streaming.intake import Event, Source
-from streaming.records import CLICK_KINDS, IndexVersion, Offer, Prediction
+from streaming.records import CLICK_KINDS, IndexVersion, Offer, Prediction, Trigger
 from streaming.said import NOTHING
 from streaming.sessions import (
     FRESH,
@@ -202,12 +202,17 @@ def worst(seed: int, id_bytes: int, count: int = 10_000) -> SessionState:
             made_at=0,
             expires_at=253_402_300_799_999,
         )
-        told = said.after_sending(told, sent, b"12345", 2_932_896, 1_800_000, held=False)
-    far = 253_402_300_799_999
-    told = msgspec.structs.replace(
-        told, idle=far, today=2**40, sent=2**40, became=(2**40,) * 4, triggered=(far,) * len(told.triggered)
+        marks = [f"item {n}", f"category {n}"]
+        told = said.after_sending(
+            told, sent, b"12345", 2_932_896, 1_800_000, held=n % 2 == 0, marks=marks, steps=2**32 - 1
+        )
+    assert {said.last_time(told, trigger) > 0 for trigger in get_args(Trigger)} == {True}
+    far, most = 253_402_300_799_999, 2**32 - 1
+    told = msgspec.structs.replace(told, idle=far, today=most, sent=most, became=(most,) * 4, shifted=most)
+    state = msgspec.structs.replace(
+        state, counts=(2**40, 2**40), repeats=2**40, opened=most, left=most, deeds=most, said=told
     )
-    return msgspec.structs.replace(state, said=told, counts=(2**40, 2**40), repeats=2**40, opened=2**40, left=2**40)
+    return msgspec.structs.replace(state, said=decisions._fitted(state, told))
 
 
 @pytest.mark.parametrize("id_bytes", [8, 12, 36, 120, 256])
@@ -216,6 +221,7 @@ def test_a_state_never_takes_more_than_2048_bytes(id_bytes: int) -> None:
     assert 1750 < len(codec.encode(state)) <= MOST_BYTES
     assert state.history
     assert len(state.cart) == 5 * sessions.CART_ITEMS
+    assert len(said.outcomes(state.said)) >= said.PREDICTIONS_LEAST
 
 
 def test_ordinary_ids_leave_room_for_the_whole_history() -> None:

@@ -126,7 +126,61 @@ VECTORS: dict[str, tuple[type[Record], dict[str, Any]]] = {
             "transitions": [[2**40, "sku-1", "sku-7", "cart_add"], [2**40 + 1, "sku-7", "sku-1", "purchase"]],
         },
     ),
+    "learned-context": (
+        Learned,
+        {
+            "v": 1,
+            "topic": "browses",
+            "partition": 0,
+            "transitions": [
+                [7, "", "sku-1", "view", TIME, -(2**63), 2**32 - 1, []],
+                [8, "sku-1", "sku-7", "click", TIME + 1, 2**63 - 1, 0, ["sku-1"]],
+                [9, "sku-7", "sku-7", "view", TIME + 2, 1, 1, ["sku-7", ""]],
+            ],
+        },
+    ),
     "prediction": (Prediction, PREDICTION),
+    "prediction-reasons": (
+        Prediction,
+        PREDICTION
+        | {
+            "trigger": "price_drop",
+            "items": [
+                {
+                    "item_id": "sku-1",
+                    "score": 0.5,
+                    "reasons": [
+                        {
+                            "code": "price_drop",
+                            "sentence": "Red shoe: now 39.00 EUR, before 49.50 EUR.",
+                            "items": ["sku-1"],
+                            "sentence_zh": "Red shoe：现价 39.00 EUR，原价 49.50 EUR。",
+                            "old_price": 49.5,
+                            "price": 39.0,
+                        }
+                    ],
+                },
+                {
+                    "item_id": "sku-7",
+                    "score": 0.25,
+                    "reasons": [
+                        {
+                            "code": "path",
+                            "sentence": "Also bought with what Acme makes.",
+                            "items": ["sku-1"],
+                            "facts": [["sku-1", "brand", "Acme"], ["sku-7", "also_bought", "sku-1"]],
+                        },
+                        {
+                            "code": "neighbours",
+                            "sentence": "Visitors like you took it.",
+                            "items": ["sku-1"],
+                            "visitors": 2,
+                        },
+                    ],
+                },
+            ],
+        },
+    ),
     "prediction-cancels": (
         Prediction,
         PREDICTION
@@ -161,6 +215,28 @@ VECTORS: dict[str, tuple[type[Record], dict[str, Any]]] = {
             "became": {"view": 2, "purchase": 1},
         },
     ),
+    "session-closed-outcomes": (
+        SessionClosed,
+        {
+            "v": 1,
+            "session_id": PSEUDONYM,
+            "events": {"clicks": 2},
+            "digest": 7,
+            "first_time": TIME,
+            "last_time": TIME + 60_000,
+            "sent": 1,
+            "became": {"click": 15, "purchase": 1},
+            "predictions": [
+                {"prediction_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "trigger": "cold_start", "held": True},
+                {
+                    "prediction_id": "1f1e2d3c4b5a69788796a5b4c3d2e1f0",
+                    "trigger": "back_in_stock",
+                    "clicked": 15,
+                    "purchased": 1,
+                },
+            ],
+        },
+    ),
     "receipt": (
         Receipt,
         {
@@ -174,6 +250,9 @@ VECTORS: dict[str, tuple[type[Record], dict[str, Any]]] = {
     ),
 }
 """Name of the file: the record's type, and the map that is in it. A field at its default is not."""
+
+READ_ONLY = frozenset({"learned"})
+"""As an earlier release wrote them: arrays that end where its fields did. This one writes all of an array's fields."""
 
 
 def path(name: str) -> Path:

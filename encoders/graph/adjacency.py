@@ -1,0 +1,273 @@
+"""The graph in memory: what two items have in common, and by which way one leads to the other.
+
+The evidence behind reasons: whatever it answers is made of facts as the shop told them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
+
+import polars as pl
+
+from encoders.graph.facts import SEPARATOR, Fact, catalogue_facts, entity, group_by_head, named_entity
+
+Source = Literal["catalogue", "knowledge", "behaviour"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+HUB_SHARE = 0.1
+"""An end that more than this share of the items lead to is a hub: what everything has in common explains nothing."""
+HUB_LEAST = 20
+"""An end with at most so many heads is no hub, so that a small shop has facts to cite."""
+
+_NO_NODES: set[str] = set()
+_NOTHING: dict[str, list[Fact]] = {}
+
+
+class Shared(NamedTuple):
+    """Why two items belong together, in facts as the shop told them."""
+
+    facts: tuple[Fact, ...]
+    """One that leads from one item to the other, or one of each that lead to the same end."""
+    idf: float
+    """How specific it is: log(items / heads of that end)."""
+
+
+class Graph:
+    """Facts by head, by source, and both ways. Answers depend on the facts alone, not on the order they came in.
+
+    Not thread-safe. A node is an item id or another head as written, or the key of an entity (`facts.entity`).
+
+    >>> graph = Graph()
+    >>> for item in ("red", "blue", "mug"):
+    ...     graph.upsert_item(item, brand="Alpine" if item != "mug" else None, category="Home")
+    >>> graph.update("mug", [Fact("mug", "made_for", "blue")])
+    >>> [link.facts[0].relation for link in graph.shared("red", "blue", 3)]
+    ['brand']
+    >>> [(fact.head, fact.relation) for fact in graph.path("mug", "red")]
+    [('mug', 'made_for'), ('blue', 'brand'), ('red', 'brand')]
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, dict[Source, tuple[Fact, ...]]] = {}
+        self._out: dict[str, dict[str, list[Fact]]] = {}  # head -> entity or tail -> facts that lead there
+        self._in: dict[str, set[str]] = {}  # entity or tail -> heads
+        self._spelled: dict[str, set[str]] = {}  # entity -> heads that name it and have facts
+        self._items: set[str] = set()
+        self._nears: dict[str, set[str]] = {}  # what `_near` found since the last change
+
+    # ---------------------------------------------------------------------------------------------- what is brought in
+    def upsert_item(
+        self,
+        item_id: str,
+        brand: str | None = None,
+        category: str | None = None,
+        attributes: Mapping[str, object] | None = None,
+    ) -> None:
+        """An item as the catalogue now has it. What other sources say of it stays."""
+        self._items.add(item_id)
+        self._nears.clear()
+        self.update(item_id, catalogue_facts(item_id, brand, category, attributes), "catalogue")
+
+    def remove_item(self, item_id: str) -> None:
+        """An item that left the catalogue: no way leads over it. What other sources say of it waits for its return."""
+        self._items.discard(item_id)
+        self._nears.clear()
+        self.remove(item_id, "catalogue")
+
+    def update(self, head: str, facts: Iterable[Fact], source: Source = "knowledge") -> None:
+        """All facts of one head from one source, in place of those before.
+
+        Raises:
+            ValueError: a fact has another head, or there is no such source.
+        """
+        told = tuple(dict.fromkeys(facts))
+        if wrong := [fact for fact in told if fact.head != head]:
+            raise ValueError(f"{wrong[0]}: expected facts of {head!r}")
+        if source not in SOURCES:
+            raise ValueError(f"source {source!r}: expected one of {', '.join(SOURCES)}")
+        by_source = self._told.setdefault(head, {})
+        if by_source.pop(source, ()) == told:  # also where there were none and are none
+            if told:
+                by_source[source] = told
+            elif not by_source:
+                del self._told[head]
+            return
+        if told:
+            by_source[source] = told
+        self._rewire(head, by_source)
+
+    def remove(self, head: str, source: Source = "knowledge") -> None:
+        """No facts of this head from this source any more."""
+        self.update(head, (), source)
+
+    def extend(self, facts: Iterable[Fact], source: Source) -> None:
+        """Many facts at once; of each head that is named, all from this source."""
+        for head, its in group_by_head(facts).items():
+            self.update(head, its, source)
+
+    # -------------------------------------------------------------------------------------------------- what is known
+    def __len__(self) -> int:
+        """Items of the catalogue."""
+        return len(self._items)
+
+    def facts(self, head: str) -> list[Fact]:
+        """What is known of a head: catalogue, knowledge, behaviour, each in its order; a fact stands once."""
+        told = self._told.get(head, {})
+        return list(dict.fromkeys(fact for source in SOURCES for fact in told.get(source, ())))
+
+    def idf(self, fact: Fact) -> float:
+        """How specific the end of a fact is: log(items / heads that lead there), at least 0."""
+        return self._idf_of(len(self._in.get(entity(fact.relation, fact.tail), ())))
+
+    def shared(self, a: str, b: str, n: int) -> list[Shared]:
+        """At most n reasons why a and b belong together: facts from one to the other first, then facts of the same
+        relation and end, most specific first, ties by facts; no hubs. Empty for an item and itself."""
+        if n < 1 or a == b:
+            return []
+        from_a, from_b, hub = self._out.get(a, _NOTHING), self._out.get(b, _NOTHING), self._hub
+        both = {
+            (one, other): heads
+            for node in from_a.keys() & from_b.keys()
+            if (heads := len(self._in[node])) <= hub and self._is_way(node)
+            for one in from_a[node]
+            for other in from_b[node]
+            if self._same(one, other)
+        }
+        found = [Shared((fact,), self._idf_of(1)) for fact in self._direct(a, b)]
+        found += (
+            Shared(facts, self._idf_of(heads))
+            for facts, heads in sorted(both.items(), key=lambda link: (link[1], link[0]))
+        )
+        return found[:n]
+
+    def path(self, a: str, b: str, hops: int = 3) -> tuple[Fact, ...] | None:
+        """The shortest way from a to b, at most `hops` (1 to 3) facts long: consecutive facts share an end.
+
+        It leads over items of the catalogue and entities, in either direction of a fact, never over a hub. Of equally
+        short ways the most specific one, ties by name. None: there is none, or a is b.
+        """
+        if a == b:
+            return None
+        if direct := self._direct(a, b):
+            return (direct[0],)
+        from_a, from_b = self._near(a), self._near(b)
+        ways: set[tuple[str, ...]] = set()
+        if hops >= 2:
+            ways = {(node,) for node in from_a & from_b}
+        if hops >= 3 and not ways:
+            ways = {(one, other) for one in from_a for other in self._near_among(one, from_b)}
+            ways |= {(one, other) for other in from_b & self._spelled.keys() for one in self._near_among(other, from_a)}
+        if not ways:
+            return None
+        over = min(ways, key=lambda way: (sum(len(self._in.get(node, ())) for node in way), way))
+        return tuple(self._between(one, other) for one, other in pairwise((a, *over, b)))
+
+    def to_frame(self) -> pl.DataFrame:
+        """Every fact with its source: head, relation, tail, source; by head and source. Whether a head is an item is
+        not said: items without facts are not in it."""
+        rows = [
+            (*fact, source)
+            for head in sorted(self._told)
+            for source in SOURCES
+            for fact in self._told[head].get(source, ())
+        ]
+        columns = ["head", "relation", "tail", "source"]
+        return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+
+    def _rewire(self, head: str, by_source: dict[Source, tuple[Fact, ...]]) -> None:
+        self._nears.clear()
+        for node in self._out.pop(head, ()):
+            leading = self._in[node]
+            leading.discard(head)
+            if not leading:
+                del self._in[node]
+        name = named_entity(head)
+        if not by_source:
+            del self._told[head]
+            if name is not None and name in self._spelled:
+                self._spelled[name].discard(head)
+                if not self._spelled[name]:
+                    del self._spelled[name]
+            return
+        out: dict[str, list[Fact]] = {}
+        for source in SOURCES:
+            for fact in by_source.get(source, ()):
+                if source != "behaviour":  # goes from item to item
+                    _put(out, entity(fact.relation, fact.tail), fact)
+                if source != "catalogue":  # its brands and categories are no items, whatever they are called
+                    _put(out, fact.tail, fact)
+        self._out[head] = out
+        for node in out:
+            self._in.setdefault(node, set()).add(head)
+        if name is not None:
+            self._spelled.setdefault(name, set()).add(head)
+
+    def _direct(self, a: str, b: str) -> list[Fact]:
+        """Facts between two items, those of a first."""
+        return sorted(self._out.get(a, _NOTHING).get(b, ())) + sorted(self._out.get(b, _NOTHING).get(a, ()))
+
+    def _between(self, one: str, other: str) -> Fact:
+        """The fact that joins two neighbouring nodes; of several the first by name."""
+        return min(
+            fact
+            for start, end in ((one, other), (other, one))
+            for head in (start, *self._spelled.get(start, ()))
+            for fact in self._out.get(head, _NOTHING).get(end, ())
+        )
+
+    def _same(self, one: Fact, other: Fact) -> bool:
+        """Whether two facts that lead to one node say the same: ids that differ in capitals only are two items."""
+        if one.relation.casefold() != other.relation.casefold():
+            return False
+        return one.tail == other.tail or not (one.tail in self._items or other.tail in self._items)
+
+    @property
+    def _hub(self) -> float:
+        """More heads than this make a hub; what all have is one in any shop."""
+        size = self._population
+        return min(max(HUB_LEAST, HUB_SHARE * size), size - 1)
+
+    @property
+    def _population(self) -> int:
+        return max(len(self._items), len(self._out))
+
+    def _idf_of(self, heads: int) -> float:
+        return math.log(max(self._population / max(heads, 1), 1.0))
+
+    def _is_way(self, node: str) -> bool:
+        """Whether a path may lead over it: not over an item that visitors' behaviour alone still knows."""
+        return (
+            SEPARATOR in node
+            or node in self._items
+            or "knowledge" in self._told.get(node, ())
+            or any(
+                fact.tail == node for head in self._in.get(node, ()) for fact in self._told[head].get("knowledge", ())
+            )
+        )
+
+    def _near(self, head: str) -> set[str]:
+        """The nodes that share a fact with a head and that a path may lead over."""
+        near = self._nears.get(head)
+        if near is None:
+            both = self._in.get(head, _NO_NODES).union(self._out.get(head, ()))
+            hub, heads = self._hub, self._in
+            near = {node for node in both if len(heads.get(node, ())) <= hub and self._is_way(node)}
+            self._nears[head] = near
+        return near
+
+    def _near_among(self, node: str, nodes: set[str]) -> set[str]:
+        """Those of `nodes` that share a fact with this one, which is a head or an entity."""
+        near = nodes & self._in.get(node, _NO_NODES)
+        for head in (node, *self._spelled.get(node, ())):
+            if head in self._out:
+                near |= nodes & self._out[head].keys()
+        return near
+
+
+def _put(out: dict[str, list[Fact]], node: str, fact: Fact) -> None:
+    facts = out.setdefault(node, [])
+    if fact not in facts:
+        facts.append(fact)

@@ -1,0 +1,183 @@
+"""Rows of neighbours, one an item, in one arena of slots; compiled.
+
+A row is a block of `room` slots, `filled` of them in use, in no order. It grows by doubling to twice `limit`; when that
+is full the `limit` heaviest stay. A block that was outgrown is used again for a row of its size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from index.vocabulary import Codes
+
+SLOT = np.dtype([("weight", "i8"), ("after", "i4"), ("support", "i4"), ("low", "u4"), ("high", "u4")], align=True)
+"""A neighbour: fixed-point sum of what it weighs, its code, meetings, lowest and highest tag of a visitor. 24 bytes."""
+ITEM = np.dtype(
+    [
+        ("start", "i8"),  # of its row, in slots
+        ("total", "i8"),  # fixed-point sum of all its pairs, those trimmed away included
+        ("seen", "i8"),  # events
+        ("heat", "i8"),  # fixed-point sum of its events, decayed
+        ("filled", "i4"),
+        ("room", "i4"),
+    ],
+    align=True,
+)
+"""An item and where its row lies. 40 bytes."""
+NO_VISITOR = np.uint32(0xFFFF_FFFF)
+UNIT = 1 << 16
+"""What 1 is in fixed point: sums of whole numbers do not depend on their order."""
+_SMALLEST = 4
+_CLASSES = 32
+
+
+def new_heap(used: int = 0) -> NDArray[np.int64]:
+    """[slots in use, first free block of 4, of 8, of 16, ...; -1: none]."""
+    return np.array([used] + [-1] * _CLASSES, np.int64)
+
+
+def most_slots(window: int, limit: int) -> int:
+    """Slots that one lesson can take at most."""
+    return 2 * (window + 1) * 2 * limit
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def room_for(filled: int, limit: int) -> int:
+    """Room of a row of so many neighbours: the next of 4, 8, 16, ..., at most 2 * limit."""
+    room = _SMALLEST
+    while room < filled:
+        room *= 2
+    return min(room, 2 * limit)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def add(
+    table: NDArray[np.void],
+    slots: NDArray[np.void],
+    heap: NDArray[np.int64],
+    before: int,
+    after: int,
+    weight: np.int64,
+    visitor: np.uint32,
+    limit: int,
+) -> None:
+    """One more meeting in the row of `before`; a weight of 0 leaves no trace. The caller sees to `most_slots` free."""
+    if weight == 0:
+        return
+    row = table[before]
+    row["total"] += weight
+    at = find(table, slots, before, after)
+    if at < 0:
+        if row["filled"] == row["room"]:
+            if row["room"] >= 2 * limit:
+                _trim(table, slots, before, limit)
+            else:
+                _grow(table, slots, heap, before, limit)
+        at = row["start"] + row["filled"]
+        row["filled"] += 1
+        slots[at]["after"] = after
+        slots[at]["weight"] = 0
+        slots[at]["support"] = 0
+        slots[at]["low"] = visitor
+        slots[at]["high"] = visitor
+    slot = slots[at]
+    slot["weight"] += weight
+    slot["support"] += 1
+    slot["low"] = min(slot["low"], visitor)
+    slot["high"] = max(slot["high"], visitor)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def find(table: NDArray[np.void], slots: NDArray[np.void], before: int, after: int) -> int:
+    """The slot of a pair; -1: there is none."""
+    start = table[before]["start"]
+    for at in range(start, start + table[before]["filled"]):
+        if slots[at]["after"] == after:
+            return at
+    return -1
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _size_class(room: int) -> int:
+    size_class = 1
+    while _SMALLEST << (size_class - 1) < room:
+        size_class += 1
+    return size_class
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _grow(table: NDArray[np.void], slots: NDArray[np.void], heap: NDArray[np.int64], item: int, limit: int) -> None:
+    row = table[item]
+    room = room_for(row["room"] + 1, limit)
+    size_class = _size_class(room)
+    start = heap[size_class]
+    if start >= 0:
+        heap[size_class] = slots[start]["weight"]  # a free block's first slot names the next one
+    else:
+        start = heap[0]
+        heap[0] += room
+    slots[start : start + row["filled"]] = slots[row["start"] : row["start"] + row["filled"]]
+    if row["room"] > 0:
+        size_class = _size_class(row["room"])
+        slots[row["start"]]["weight"] = heap[size_class]
+        heap[size_class] = row["start"]
+    row["start"] = start
+    row["room"] = room
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _trim(table: NDArray[np.void], slots: NDArray[np.void], item: int, limit: int) -> None:
+    """Keeps the `limit` heaviest; those that came first among equals."""
+    start, filled = table[item]["start"], table[item]["filled"]
+    weights = np.empty(filled, np.int64)
+    for at in range(filled):
+        weights[at] = -slots[start + at]["weight"]
+    least = -np.sort(weights)[limit - 1]
+    equals = limit  # of those that weigh the least, how many stay
+    for at in range(filled):
+        equals -= slots[start + at]["weight"] > least
+    kept = start
+    for at in range(start, start + filled):
+        weight = slots[at]["weight"]
+        if weight == least:
+            equals -= 1
+            if equals < 0:
+                continue
+        if weight >= least:
+            slots[kept] = slots[at]
+            kept += 1
+    table[item]["filled"] = kept - start
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def learn(
+    table: NDArray[np.void],
+    slots: NDArray[np.void],
+    heap: NDArray[np.int64],
+    context: Codes,
+    after: int,
+    unit: float,
+    shares: NDArray[np.float64],
+    backward: float,
+    self_pairs: bool,
+    visitor: np.uint32,
+    limit: int,
+    damped: NDArray[np.float64],
+    damping: float,
+) -> int:
+    """One lesson. `context`: codes, nearest first; below 0: the pair does not count. `unit`: what a pair at distance 1
+    weighs now; `shares`: of it, by distance; `damped`: seen ** -damping. Returns the item's heat."""
+    table[after]["seen"] += 1
+    table[after]["heat"] += np.int64(unit + 0.5)
+    damped[after] = table[after]["seen"] ** -damping
+    for place in range(min(len(context), len(shares))):
+        before = context[place]
+        if before < 0 or (before == after and not self_pairs):
+            continue
+        weight = unit * shares[place]
+        add(table, slots, heap, before, after, np.int64(weight + 0.5), visitor, limit)
+        if before != after:
+            add(table, slots, heap, after, before, np.int64(weight * backward + 0.5), visitor, limit)
+    return int(table[after]["heat"])

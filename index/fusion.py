@@ -1,0 +1,173 @@
+"""The item vector: four blocks side by side, unweighted, so that weights stand on the query's side.
+
+The inner product of an item with `query` is the weighted sum of the blocks' own inner products, which `parts` gives:
+one search ranks by all of them, weights may change with each session, and the terms say why an item came.
+
+    item     [text | graph | behaviour | prior]                 each of the first three of length 1, or zeros: unknown
+    query    [w_text text | w_graph graph | w_behaviour behaviour | w_prior]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from index.exact import Vectors, checked
+
+PARTS = ("text", "graph", "behaviour", "prior")
+"""Names of the blocks, in their order."""
+
+NOTHING = 1e-12
+"""A block shorter than this says nothing and becomes zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Widths of the blocks.
+
+    >>> layout = Layout()
+    >>> layout.dimension, layout.session, layout.slices[1]
+    (321, 320, slice(128, 192, None))
+    """
+
+    text: int = 128
+    graph: int = 64
+    behaviour: int = 128
+    prior: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.widths) < 1 or self.prior != 1:
+            raise ValueError(f"widths {self.widths}: expected at least 1 each, and 1 of the prior")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of each block, in the order of `PARTS`."""
+        return tuple(getattr(self, entry.name) for entry in fields(self))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each block begins."""
+        return 0, self.text, self.text + self.graph, self.text + self.graph + self.behaviour
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Columns of each block."""
+        return tuple(slice(begin, begin + width) for begin, width in zip(self.offsets, self.widths, strict=True))
+
+    @property
+    def dimension(self) -> int:
+        """Of an item vector and of a query."""
+        return sum(self.widths)
+
+    @property
+    def session(self) -> int:
+        """Of a session vector: all blocks but the prior."""
+        return self.dimension - self.prior
+
+
+LAYOUT = Layout()
+"""What is used where nothing else is said."""
+
+
+def assemble(
+    text: Vectors,
+    graph: Vectors | None,
+    behaviour: Vectors | None,
+    prior: ArrayLike,
+    *,
+    layout: Layout = LAYOUT,
+) -> Vectors:
+    """Item vectors, (n, layout.dimension) float32: each block brought to length 1, zeros stay zeros.
+
+    Args:
+        text, graph, behaviour: (n, width of the block); None: unknown of all of them.
+        prior: (n,), 0 to 1.
+
+    Raises:
+        ValueError: another shape, a number that is not finite, or a prior outside 0..1.
+
+    >>> small = Layout(text=2, graph=2, behaviour=1)
+    >>> assemble(np.array([[3, 4]]), None, np.array([[-2]]), [0.5], layout=small)
+    array([[ 0.6,  0.8,  0. ,  0. , -1. ,  0.5]], dtype=float32)
+    """
+    count = len(text)
+    rows = np.zeros((count, layout.dimension), dtype=np.float32)
+    for columns, width, block in zip(layout.slices, layout.widths, (text, graph, behaviour), strict=False):
+        if block is not None:
+            rows[:, columns] = _unit(checked(block, width, count))
+    priors = checked(np.reshape(prior, (-1, 1)), 1, count)[:, 0]
+    if count and (priors.min() < 0 or priors.max() > 1):
+        raise ValueError(f"priors from {priors.min()} to {priors.max()}: expected 0 to 1")
+    rows[:, -1] = priors
+    return rows
+
+
+def normalised(vectors: Vectors, *, layout: Layout = LAYOUT) -> Vectors:
+    """Session vectors, (n, layout.session), with each block brought to length 1 on its own; zeros stay zeros.
+
+    For a session that was pooled from item vectors: the pooled blocks are shorter than 1 by how much its items differ.
+
+    Raises:
+        ValueError: another shape, or a number is not finite.
+    """
+    rows = checked(vectors, layout.session)
+    for columns in layout.slices[:3]:
+        rows[:, columns] = _unit(rows[:, columns])
+    return rows
+
+
+def query(sessions: Vectors, weights: ArrayLike, *, layout: Layout = LAYOUT) -> Vectors:
+    """What the index is asked, (q, layout.dimension): the session's blocks times their weights, and the prior's.
+
+    Args:
+        sessions: (q, layout.session), or one of (layout.session,); used as they are, see `normalised`.
+        weights: (4,) for all sessions, or (q, 4), in the order of `PARTS`.
+
+    Raises:
+        ValueError: another shape, or a number is not finite.
+
+    >>> small = Layout(text=2, graph=1, behaviour=1)
+    >>> query(np.array([1.0, 0.0, 1.0, 1.0]), [0.5, 2, 0, 0.25], layout=small)
+    array([[0.5 , 0.  , 2.  , 0.  , 0.25]], dtype=float32)
+    """
+    asked = checked(np.atleast_2d(sessions), layout.session)
+    given = np.asarray(weights, dtype=np.float32)
+    if given.shape not in ((4,), (len(asked), 4)) or not np.isfinite(given).all():
+        raise ValueError(f"weights {given.tolist()}: expected one finite weight for each of {', '.join(PARTS)}")
+    wide = np.broadcast_to(given, (len(asked), 4)).repeat(layout.widths, axis=1)  # (q, dimension)
+    with_prior = np.concatenate([asked, np.ones((len(asked), 1), dtype=np.float32)], axis=1)
+    return with_prior * wide
+
+
+def parts(rows: Vectors, session: Vectors, *, layout: Layout = LAYOUT) -> NDArray[np.float64]:
+    """What each block of each item gives, unweighted: (n, 4), in the order of `PARTS`; the last is the prior itself.
+
+    The sum of `weights * parts` is the item's inner product with `query`, but for rounding. A row's numbers are to the
+    bit independent of the other rows.
+
+    Args:
+        rows: (n, layout.dimension) item vectors.
+        session: (layout.session,)
+
+    Raises:
+        ValueError: another shape.
+
+    >>> small = Layout(text=2, graph=1, behaviour=1)
+    >>> parts(np.array([[1, 0, -1, 0, 0.25]], np.float32), np.array([0.5, 9, 1, 1], np.float32), layout=small)
+    array([[ 0.5 , -1.  ,  0.  ,  0.25]])
+    """
+    if rows.ndim != 2 or rows.shape[1] != layout.dimension or session.shape != (layout.session,):
+        raise ValueError(
+            f"items of shape {rows.shape} and a session of {session.shape}: "
+            f"expected (n, {layout.dimension}) and ({layout.session},)"
+        )
+    asked = np.append(session, np.float32(1)).astype(np.float32, copy=False)
+    # One sum per row and block, in an order that the number of rows does not change.
+    return np.add.reduceat(rows * asked, layout.offsets, axis=1).astype(np.float64)
+
+
+def _unit(block: Vectors) -> Vectors:
+    lengths = np.sqrt(np.add.reduce(np.square(block, dtype=np.float64), axis=1, keepdims=True))
+    return np.divide(block, lengths, out=np.zeros_like(block), where=lengths > NOTHING, casting="same_kind")

@@ -1,0 +1,161 @@
+"""A snapshot, what was taken out of it, and the side index: together the items as they are now. Not locked."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.exact import Vectors, best, inner
+from index.nearest import Flat, Nearest
+from index.side import Side, looked_up
+from index.snapshot import Snapshot
+from index.vocabulary import Codes, Vocabulary
+
+SLACK = 16
+"""This many more than are wanted are fetched, so that items of equal score are ordered by id and not by row."""
+
+TIE = 1e-5
+"""Scores this near each other, as a share of what vectors so long can reach, may be equal: FAISS rounds otherwise than
+`inner` does."""
+
+NO_SCORE = np.float32(-np.inf)
+
+
+class LiveRows:
+    """An item is in the side index, or in the snapshot and not taken out, or nowhere; never in two places."""
+
+    def __init__(self, main: Snapshot, vocabulary: Vocabulary, *, threads: int = 1) -> None:
+        self.main = main
+        self.side = Side(main.vectors.shape[1])
+        self.gone = np.zeros(len(main), dtype=np.bool_)
+        """By row of the snapshot: taken out, or newer in the side index."""
+        self.gone_count = 0
+        self._vocabulary = vocabulary
+        self._threads = threads
+
+    def __len__(self) -> int:
+        return len(self.main) - self.gone_count + len(self.side)
+
+    @property
+    def drift(self) -> int:
+        """Rows in which this differs from its snapshot."""
+        return self.gone_count + len(self.side)
+
+    def has(self, codes: Codes) -> NDArray[np.bool_]:
+        return (self._main_rows(codes) >= 0) | (self.side.rows(codes) >= 0)
+
+    def vectors(self, codes: Codes) -> Vectors:
+        """(n, dimension); zeros for what is not there."""
+        main, side = self._main_rows(codes), self.side.rows(codes)
+        if len(codes) and int(main.min()) >= 0:
+            return self.main.vectors.take(main, axis=0)
+        found = np.zeros((len(codes), self.main.vectors.shape[1]), dtype=np.float32)
+        found[main >= 0] = self.main.vectors.take(main[main >= 0], axis=0)
+        found[side >= 0] = self.side.vectors.take(side[side >= 0], axis=0)
+        return found
+
+    def upsert(self, codes: Codes, vectors: Vectors) -> None:
+        """No code twice. A vector that the snapshot has to the bit is served from there, so that a catalogue read again
+        changes nothing."""
+        rows = looked_up(self.main.home, codes)
+        same = rows >= 0
+        same[same] = (self.main.vectors.take(rows[same], axis=0) == vectors[same]).all(axis=1)
+        self._mark(rows[same], gone=False)
+        self.side.drop(codes[same])
+        self._mark(rows[~same & (rows >= 0)], gone=True)
+        self.side.put(codes[~same], vectors[~same])
+
+    def remove(self, codes: Codes) -> None:
+        """What is not there is passed over. No code twice."""
+        rows = looked_up(self.main.home, codes)
+        self._mark(rows[rows >= 0], gone=True)
+        self.side.drop(codes)
+
+    def search(self, queries: Vectors, count: int) -> list[Codes]:
+        """For each query the `count` best, ascending by code; `count` from 1 to the number of items."""
+        ties = TIE * max(self.main.longest, self.side.longest) * np.sqrt(np.add.reduce(np.square(queries), axis=1))
+        fetch = count * self.main.nearest.refine + SLACK
+        scores, codes, rest = self._pool(queries, ties, fetch, 0)  # (q, m), (q, m), (q,)
+        if not self.main.nearest.exact and len(self.main):
+            return [
+                self._compared(query, count, tie, fetch, (scores[at], codes[at], float(rest[at])))
+                for at, (query, tie) in enumerate(zip(queries, ties.tolist(), strict=True))
+            ]
+        width = scores.shape[1]
+        if width > count:
+            order = np.argpartition(scores, (width - count - 1, width - count), axis=1)
+            edge = np.take_along_axis(scores, order[:, width - count - 1 : width - count + 1], axis=1)
+            found = np.sort(np.take_along_axis(codes, order[:, width - count :], axis=1), axis=1)
+            clear = edge[:, 1] - ties > np.maximum(edge[:, 0], rest)
+        else:
+            found = np.sort(codes, axis=1)
+            clear = scores.min(axis=1) > NO_SCORE
+        return [
+            plain if sure else self._compared(query, count, tie, fetch, (scores[at], codes[at], float(rest[at])))
+            for at, (query, tie, plain, sure) in enumerate(
+                zip(queries, ties.tolist(), found, clear.tolist(), strict=True)
+            )
+        ]
+
+    def _compared(
+        self, query: Vectors, count: int, tie: float, fetch: int, pool: tuple[Vectors, Codes, float]
+    ) -> Codes:
+        """The best by raw vectors, of all that may be among them: fetches more until the last one fetched cannot be."""
+        effort = 0
+        while True:
+            scores, codes, rest = pool
+            there = int(np.count_nonzero(scores > NO_SCORE))
+            least = float(np.partition(scores, len(scores) - count)[len(scores) - count]) if there >= count else 0.0
+            if there >= count and rest < least - tie:
+                break
+            if rest == NO_SCORE:
+                effort += 1  # all of the lists that were looked at is here, and is too little
+            else:
+                fetch *= 4
+            wide_scores, wide_codes, rests = self._pool(query[None], np.array([tie], dtype=np.float32), fetch, effort)
+            pool = wide_scores[0], wide_codes[0], float(rests[0])
+        # Approximate scores may err by more than `tie`: then all that was fetched is compared.
+        kept = scores >= least - tie if self.main.nearest.exact else scores > NO_SCORE
+        candidates = codes[kept]
+        return best(candidates, inner(self.vectors(candidates), query), count, self._vocabulary)
+
+    def _pool(self, queries: Vectors, ties: Vectors, fetch: int, effort: int) -> tuple[Vectors, Codes, Vectors]:
+        """Scores and codes of what was fetched, (q, m) each, -inf where there is nothing; and (q,) the score that
+        nothing left behind exceeds, -inf where nothing was left that this effort can see.
+
+        Where scores are approximate, what ties with the last one fetched is left behind with it: else raw vectors
+        would decide about one of two equals and never see the other.
+        """
+        scores, codes = [], []
+        rest = np.full(len(queries), NO_SCORE)
+        sides: tuple[tuple[Nearest, Codes, bool], ...] = (
+            (self.main.nearest, self.main.codes, True),
+            (Flat(self.side.vectors, threads=self._threads), self.side.codes, False),
+        )
+        for nearest, by_row, is_main in sides:
+            if not len(by_row):
+                continue
+            near, rows = nearest.search(queries, min(fetch, len(by_row)), effort)
+            absent = rows < 0
+            if fetch < len(by_row):
+                left = np.where(absent[:, -1], NO_SCORE, near[:, -1])
+                rest = np.maximum(rest, left)
+                if not nearest.exact:
+                    absent |= near <= (left + ties)[:, None]
+            if is_main and self.gone_count:
+                absent |= self.gone[rows]
+            scores.append(np.where(absent, NO_SCORE, near))
+            codes.append(by_row.take(rows))
+        return np.concatenate(scores, axis=1), np.concatenate(codes, axis=1), rest
+
+    def _main_rows(self, codes: Codes) -> Codes:
+        """Rows of the snapshot that hold these now; -1 for others."""
+        rows = looked_up(self.main.home, codes)
+        if self.gone_count:
+            rows[(rows >= 0) & self.gone.take(rows, mode="clip")] = -1
+        return rows
+
+    def _mark(self, rows: Codes, *, gone: bool) -> None:
+        """Distinct rows of the snapshot."""
+        self.gone_count += int(np.count_nonzero(self.gone[rows] != gone)) * (1 if gone else -1)
+        self.gone[rows] = gone

@@ -1,0 +1,254 @@
+"""Which rows of a matrix have the greatest inner product with a query: flat, IVF,SQ8 or IVF-PQ, by what a search costs.
+
+Nothing here knows of items; a row is its number. Rows never change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.backend import faiss
+from index.exact import Vectors
+
+Rows = NDArray[np.int64]
+
+LANES = 8
+"""FAISS reads codes in steps of 8 numbers where the dimension allows it; others one by one, five times slower."""
+
+PQ_WIDTH = 4
+"""Dimensions that one byte of IVF-PQ stands for."""
+
+IVF_FROM = 1000
+"""An index of fewer rows is flat whatever was asked: one list of them costs as much."""
+
+VISITED_MOST = 16_384
+"""A search visits lists of at most about this many rows, some 1 ms, even where that misses the recall asked for."""
+
+SQ8_TO = 2_000_000
+"""Above this many rows the codes of SQ8 no longer fit well into memory."""
+
+SAMPLE_PER_LIST = 48
+SAMPLE_LEAST = 20_000
+"""Rows that the lists are trained on: enough for their centres, and few enough for minutes at a million rows."""
+
+ADDED_AT_ONCE = 65_536
+
+GPU_MOST = 2048
+"""FAISS's limit on a GPU for results and for lists visited; what goes beyond is searched on the CPU."""
+
+
+class Kind(StrEnum):
+    """How rows are searched."""
+
+    FLAT = "flat"
+    """Every row is compared."""
+    IVF_SQ8 = "ivf-sq8"
+    """The rows of the likeliest lists, as one byte a dimension."""
+    IVF_PQ = "ivf-pq"
+    """The same, as one byte for four dimensions; more are fetched, to be compared by their raw vectors."""
+
+
+class Nearest(Protocol):
+    """A search over fixed rows."""
+
+    kind: Kind
+    exact: bool
+    """Scores are inner products but for rounding, and no row is missed."""
+    refine: int
+    """So many times the rows that are wanted have to be fetched and compared by their raw vectors."""
+
+    def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
+        """The scores and rows of the nearest, best first: (q, fetch) each; row -1 from where there are no more.
+
+        Args:
+            fetch: at most the number of rows.
+            effort: each step looks at four times as many lists; a search of enough effort sees every row.
+        """
+        ...
+
+
+class Flat:
+    """Every row compared, straight from the matrix, which may be memory-mapped: nothing is copied."""
+
+    kind = Kind.FLAT
+    exact = True
+    refine = 1
+
+    def __init__(self, rows: Vectors, *, threads: int = 1) -> None:
+        self._faiss = faiss()
+        self._rows = rows
+        self._threads = threads
+
+    def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
+        del effort  # all of them are seen as it is
+        self._faiss.omp_set_num_threads(self._threads)  # OpenMP keeps this per calling thread
+        scores, rows = self._faiss.knn(queries, self._rows, fetch, metric=self._faiss.METRIC_INNER_PRODUCT)
+        return scores, rows
+
+
+class Inverted:
+    """An IVF index of FAISS over rows times `emphasis`, which a query is divided by: products stay what they are, and
+    the lists are formed by what weighs in a query.
+
+    Queries are asked one by one: FAISS would compare a large batch with the lists' centres by another routine, and a
+    near tie might then send a query elsewhere than when asked alone.
+    """
+
+    exact = False
+
+    def __init__(self, index: Any, kind: Kind, probes: int, emphasis: Vectors, *, threads: int = 1) -> None:
+        """
+        Args:
+            index: of the dimension padded to `LANES`.
+            probes: lists visited at effort 0.
+            emphasis: (dimension,), above 0.
+        """
+        self.kind = kind
+        self.refine = 4 if kind is Kind.IVF_PQ else 1
+        self.probes = probes
+        self.emphasis = emphasis
+        self.index = index
+        self._faiss = faiss()
+        self._threads = threads
+
+    def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
+        self._faiss.omp_set_num_threads(self._threads)
+        asked = padded(queries / self.emphasis)
+        found = self._parameters(effort)
+        answers = [self.index.search(query[None], fetch, params=found) for query in asked]
+        return np.concatenate([scores for scores, _ in answers]), np.concatenate([rows for _, rows in answers])
+
+    def _parameters(self, effort: int) -> Any:
+        return self._faiss.SearchParametersIVF(nprobe=self.probes_at(effort))
+
+    def probes_at(self, effort: int) -> int:
+        """Lists visited at this effort."""
+        return min(int(self.index.nlist), self.probes << (2 * effort))
+
+
+class OnGpu:
+    """The same search on the first GPU. A batch goes there whole; scores are taken as approximate, so that a caller
+    compares by raw vectors and answers as it would from a CPU wherever the GPU fetched the same rows."""
+
+    exact = False
+
+    def __init__(self, cpu: Flat | Inverted, rows: Vectors) -> None:
+        module = faiss()
+        self.kind = cpu.kind
+        self.refine = cpu.refine
+        self._cpu = cpu
+        self._faiss = module
+        self._resources = module.StandardGpuResources()
+        if isinstance(cpu, Inverted):
+            source = cpu.index
+        else:
+            source = module.IndexFlatIP(rows.shape[1])
+            source.add(np.ascontiguousarray(rows))
+        self._index: Any = module.index_cpu_to_gpu(self._resources, 0, source)
+
+    def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
+        if isinstance(self._cpu, Flat):
+            if fetch > GPU_MOST:
+                return self._cpu.search(queries, fetch, effort)
+            scores, rows = self._index.search(queries, fetch)
+            return scores, rows
+        probes = self._cpu.probes_at(effort)
+        if max(fetch, probes) > GPU_MOST:
+            return self._cpu.search(queries, fetch, effort)
+        asked = padded(queries / self._cpu.emphasis)
+        scores, rows = self._index.search(asked, fetch, params=self._faiss.SearchParametersIVF(nprobe=probes))
+        return scores, rows
+
+
+def gpus() -> int:
+    """GPUs that the installed faiss can use; 0 with faiss-cpu."""
+    module = faiss()
+    return int(module.get_num_gpus()) if hasattr(module, "StandardGpuResources") else 0
+
+
+def padded(rows: Vectors) -> Vectors:
+    """float32 rows with zeros added up to a multiple of `LANES`."""
+    count, dimension = rows.shape
+    wide = np.zeros((count, -(-dimension // LANES) * LANES), dtype=np.float32)
+    wide[:, :dimension] = rows
+    return wide
+
+
+def cost(
+    search: Callable[[Vectors, int], object],
+    queries: Vectors,
+    k: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """What one query of a batch costs, in us: the best of five, as others on the machine only make it slower."""
+    spent = []
+    for _ in range(5):
+        begun = clock()
+        search(queries, k)
+        spent.append(clock() - begun)
+    return min(spent) / len(queries) * 1e6
+
+
+def choose(
+    vectors: Vectors,
+    *,
+    budget_us: float = 200,
+    batch: int = 32,
+    k: int = 100,
+    threads: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Kind:
+    """The kind that suits so many rows on this machine: flat while one query of a batch costs at most the budget.
+
+    It is measured, so that near the border two calls may differ: who needs equal bytes chooses once and keeps it.
+
+    Args:
+        vectors: (n, dimension), the rows that are to be searched.
+        batch: queries that come together; flat search gains most from many.
+    """
+    count = len(vectors)
+    if count < IVF_FROM:
+        return Kind.FLAT
+    asked = np.array(vectors[:: max(1, count // batch)][:batch], dtype=np.float32, order="C")
+    if cost(Flat(vectors, threads=threads).search, asked, min(k, count), clock=clock) <= budget_us:
+        return Kind.FLAT
+    return Kind.IVF_SQ8 if count <= SQ8_TO else Kind.IVF_PQ
+
+
+def train(rows: Vectors, kind: Kind, emphasis: Vectors, *, threads: int = 1) -> Any:
+    """An IVF index of FAISS over `rows` times `emphasis`; equal rows, equal index.
+
+    Args:
+        rows: (n, dimension), n at least 256, as PQ has so many centroids.
+    """
+    module = faiss()
+    module.omp_set_num_threads(threads)
+    count, dimension = rows.shape
+    wide = -(-dimension // LANES) * LANES
+    codes = "SQ8" if kind is Kind.IVF_SQ8 else f"PQ{wide // PQ_WIDTH}"
+    ivf = module.index_factory(wide, f"IVF{lists(count)},{codes}", module.METRIC_INNER_PRODUCT)
+    ivf.cp.min_points_per_centroid = 1
+    if kind is Kind.IVF_PQ:
+        ivf.pq.cp.min_points_per_centroid = 1
+        ivf.do_polysemous_training = False  # minutes, for a filter that is not used
+    sample = max(SAMPLE_PER_LIST * lists(count), SAMPLE_LEAST)
+    ivf.train(padded(rows[:: max(1, count // sample)] * emphasis))
+    for begin in range(0, count, ADDED_AT_ONCE):
+        ivf.add(padded(rows[begin : begin + ADDED_AT_ONCE] * emphasis))
+    return ivf
+
+
+def lists(count: int) -> int:
+    """How many lists an IVF index of `count` rows has: the power of two nearest to four times its root.
+
+    >>> lists(10_000), lists(100_000), lists(1_000_000)
+    (512, 1024, 4096)
+    """
+    return int(2 ** min(16, round(np.log2(max(1, 4 * np.sqrt(count))))))

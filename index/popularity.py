@@ -1,0 +1,58 @@
+"""The most popular items, in order all the time, where popularity only grows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.vocabulary import Vocabulary
+
+
+class Leaders:
+    """The best `size` items by a number that only grows, ties by item id. Not thread-safe: its owner locks."""
+
+    def __init__(self, vocabulary: Vocabulary, size: int) -> None:
+        self._vocabulary = vocabulary
+        self._size = size
+        self._found = False
+        self._top: list[int] = []  # best first
+        self._places: dict[int, int] = {}  # in it
+        self._least = 0  # of the last one, when there is no room
+
+    def best(self, heat: NDArray[np.int64], n: int) -> list[int]:
+        """The n best of those above 0. `heat`: of each item by its code."""
+        if not self._found or n > self._size:
+            self._size = max(self._size, n)
+            least = np.partition(heat, -self._size)[-self._size] if len(heat) > self._size else 0
+            ranked = sorted((self._rank(heat, code), code) for code in np.flatnonzero(heat >= max(least, 1)).tolist())
+            self._top = [code for _, code in ranked[: self._size]]
+            self._places = {code: place for place, code in enumerate(self._top)}
+            self._found = True
+            self._note_least(heat)
+        return self._top[:n]
+
+    def grown(self, heat: NDArray[np.int64], code: int, now: int) -> None:
+        """To be told after every growth of an item; `now`: heat[code]."""
+        if now < self._least or not self._found:
+            return
+        top = self._top
+        place = self._places.get(code)
+        if place is None:
+            place = len(top)
+            top.append(code)
+        while place and self._rank(heat, code) < self._rank(heat, top[place - 1]):
+            top[place] = top[place - 1]
+            self._places[top[place]] = place
+            place -= 1
+        top[place] = code
+        self._places[code] = place
+        for out in top[self._size :]:
+            del self._places[out]
+        del top[self._size :]
+        self._note_least(heat)
+
+    def _note_least(self, heat: NDArray[np.int64]) -> None:
+        self._least = heat.item(self._top[-1]) if len(self._top) >= self._size else 0
+
+    def _rank(self, heat: NDArray[np.int64], code: int) -> tuple[int, str]:
+        return -heat.item(code), self._vocabulary.id(code)

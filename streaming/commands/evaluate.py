@@ -1,0 +1,104 @@
+"""`beforehand evaluate`: how good the ranking of a model is, by one protocol, beside its baselines."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from index.model import ModelFolder
+from streaming.commands.options import Json
+from streaming.evaluation.evaluation import Note
+from streaming.evaluation.log import Log
+from streaming.evaluation.page import page_of
+from streaming.evaluation.trial import Plan, run
+from streaming.settings import Settings
+from streaming.shop import ShopFolder
+from streaming.text_encoder import text_encoder
+
+
+class Protocol(StrEnum):
+    """How the shop's past is cut."""
+
+    LEAVE_ONE_OUT = "leave-one-out"
+    TEMPORAL = "temporal"
+    NEXT_ITEM = "next-item"
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model folder that `beforehand build` wrote.")],
+    shop: Annotated[Path, typer.Argument(help="The shop folder to measure on.")],
+    protocol: Annotated[
+        Protocol,
+        typer.Option(
+            help="leave-one-out: each user's last item; temporal: every event of the newest tenth, learned once it has"
+            " been asked about; next-item: every item of the test's sessions."
+        ),
+    ] = Protocol.TEMPORAL,
+    as_built: Annotated[
+        bool,
+        typer.Option("--as-built", help="Take the folder's tables as they are, and refuse them if they saw a target."),
+    ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Once more with one item in twenty hidden from training. Leave-one-out only.")
+    ] = False,
+    variants: Annotated[
+        bool, typer.Option("--variants/--no-variants", help="The product less each of its channels, too.")
+    ] = True,
+    repeats: Annotated[
+        bool | None,
+        typer.Option(
+            "--repeats/--no-repeats",
+            help="May an item of the history be the answer; else as shop.toml says. Never in leave-one-out.",
+            show_default=False,
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the ranking of a model's settings on a shop's past, beside baselines.
+
+    Everything is learned anew from what the protocol lets be known, with the settings of the model folder. Exit code 2
+    where something had learned what it is asked for.
+    """
+    folder = ShopFolder(shop)
+    events, items, facts = (folder.table(name)[0] for name in ("events", "items", "facts"))
+    log = Log.of(events, items, facts, folder.info)
+    plan = Plan(protocol.value, repeats=repeats, cold=cold, variants=variants, as_built=as_built)
+    with (
+        text_encoder(Settings.from_environment()) as texts,
+        tempfile.TemporaryDirectory(prefix="beforehand-") as workshop,
+        _bars(Console(stderr=True)) as note,
+    ):
+        report = run(plan, ModelFolder.load(model), model, log, texts, Path(workshop), note)
+    if html is not None:
+        html.write_text(page_of(report).html(), encoding="utf-8")
+    if as_json:
+        print(json.dumps(report.as_json(), ensure_ascii=False))
+    else:
+        report.show(Console())
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Note]:
+    """A bar for each ranker where `console` is a terminal; elsewhere nothing."""
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def note(name: str, done: int, total: int) -> None:
+            if name not in tasks or done == 0:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield note

@@ -1,0 +1,100 @@
+"""Asking a ranker, and holding its lists against what came: the mid-rank of each target, and the first twenty.
+
+All items of the catalogue are ranked. Those that a list leaves out share the places below it; a target that ties takes
+the middle place of its equals, so that a ranker gains nothing by having no opinion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.vocabulary import Codes
+from streaming.evaluation.log import DAY_MS
+from streaming.evaluation.moments import Moment, Ranked, Ranker, Split
+
+DEPTH = 20
+"""The deepest cut-off of any metric."""
+Advance = Callable[[int], None]
+"""Hears how many moments were asked since it last heard."""
+_STEP = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a ranker said."""
+
+    ranks: NDArray[np.float64]
+    """(n,): place of each target, 1 the best; ties take the middle."""
+    lists: Codes
+    """(n, DEPTH): the best items, best first, ties by number; -1 where there were no more."""
+
+
+def ask(ranker: Ranker, split: Split, advance: Advance = lambda _count: None) -> Answers:
+    """Every moment, with the ranker as it was fitted."""
+    judge = _Judge(split)
+    for number, moment in enumerate(split.moments):
+        judge.hear(number, ranker.rank(moment, DEPTH + len(moment.items)))
+        if number % _STEP == _STEP - 1:
+            advance(_STEP)
+    advance(len(split) % _STEP)
+    return judge.answers
+
+
+def ask_and_teach(ranker: Ranker, split: Split, advance: Advance = lambda _count: None) -> Answers:
+    """Every moment in time order, each event learned after it was asked about: prequential (Gama et al. 2013).
+
+    Where times are whole days, a day's events are learned when the next one begins.
+    """
+    judge = _Judge(split)
+    waiting = 0  # the first event that was not learned yet
+    done = 0
+    for place, (passed, number) in enumerate(zip(split.passed, split.asked.tolist(), strict=True)):
+        if split.by_day and passed.time // DAY_MS != split.passed[waiting].time // DAY_MS:
+            for earlier in split.passed[waiting:place]:
+                ranker.learn(earlier)
+            waiting = place
+        if number >= 0:
+            moment: Moment = split.moments[number]
+            judge.hear(number, ranker.rank(moment, DEPTH + len(moment.items)))
+            done += 1
+            if done % _STEP == 0:
+                advance(_STEP)
+        if not split.by_day:
+            ranker.learn(passed)
+            waiting = place + 1
+    advance(done % _STEP)
+    return judge.answers
+
+
+class _Judge:
+    """Fills the answers, one moment after the other."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+        self._barred = np.zeros(len(split.part.catalogue), dtype=bool)  # scratch, all False between calls
+        self.answers = Answers(np.empty(len(split)), np.full((len(split), DEPTH), -1, dtype=np.int32))
+
+    def hear(self, number: int, ranked: Ranked) -> None:
+        """What was said at a moment."""
+        codes, scores = ranked
+        split, history = self._split, self._split.moments[number].items
+        left = len(self._barred)
+        if not split.repeats:
+            self._barred[history] = True
+            left -= int(np.count_nonzero(self._barred[np.unique(history)]))
+            kept = ~self._barred[codes]
+            codes, scores = codes[kept], scores[kept]
+            self._barred[history] = False
+        at = np.flatnonzero(codes == split.targets[number])
+        if len(at):
+            own = scores[at[0]]
+            above, equal = np.count_nonzero(scores > own), np.count_nonzero(scores == own)
+            self.answers.ranks[number] = above + (equal + 1) / 2
+        else:
+            self.answers.ranks[number] = len(codes) + (left - len(codes) + 1) / 2
+        order = np.lexsort((codes, -scores))[:DEPTH]
+        self.answers.lists[number, : len(order)] = codes[order]

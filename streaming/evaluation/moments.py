@@ -1,0 +1,120 @@
+"""Moments at which a ranker is asked, and what then really came.
+
+The answer stands apart from the question: a ranker is handed `Moment`s and never sees a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.vocabulary import Codes
+from streaming.evaluation.log import Rows, TrainingPart
+
+
+class Moment(NamedTuple):
+    """What a session had when the question was asked: at its newest event, before the next."""
+
+    session: int
+    user: int
+    items: Codes
+    """(h,), h >= 1, newest last; an item may stand in it twice."""
+    kinds: NDArray[np.uint8]
+    """(h,), by place in `log.KINDS`."""
+    times: Rows
+    """(h,), ms since the epoch."""
+
+    @property
+    def time(self) -> int:
+        """Of the newest event: when the question is asked."""
+        return int(self.times[-1])
+
+
+class Ranked(NamedTuple):
+    """Items with their scores, in any order, each once."""
+
+    codes: Codes
+    """(m,)"""
+    scores: NDArray[np.float64]
+    """(m,)"""
+
+
+class Passed(NamedTuple):
+    """An event that has been asked about, and may now be learned."""
+
+    session: int
+    user: int
+    item: int
+    kind: int
+    """By place in `log.KINDS`."""
+    time: int
+
+
+class Ranker(Protocol):
+    """Anything that can be asked what comes next."""
+
+    @property
+    def name(self) -> str:
+        """In tables, and for life."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether `learn` changes anything; where not, it is not shown beside its frozen self."""
+
+    def fit(self, part: TrainingPart) -> None:
+        """Learn from a part, forgetting what was learned before."""
+
+    def rank(self, moment: Moment, k: int) -> Ranked:
+        """The k best items, or all that it has a score for where those are fewer.
+
+        Whatever ties with the k-th is in it too, so that a tie is judged whole. Items of the history may be in it: the
+        protocol takes them out where they may not be predicted.
+        """
+
+    def learn(self, passed: Passed) -> None:
+        """Learn from one event more, in time order. What `rank` gives may change at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What is learned from, what is asked, and what came. All arrays are (n,), one entry a moment."""
+
+    protocol: str
+    part: TrainingPart
+    moments: Sequence[Moment]
+    targets: Codes
+    target_rows: Rows
+    """Rows of the log."""
+    target_times: Rows
+    target_kinds: NDArray[np.uint8]
+    groups: NDArray[np.int64]
+    """Who is drawn whole by the bootstrap: 0 and up, users or sessions."""
+    repeats: bool
+    """Whether an item of the history may be the answer. Where not, none of the targets is."""
+    passed: Sequence[Passed] = ()
+    """Prequential only: every event of the test, in time order."""
+    asked: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(len(passed),): the moment whose target the event is; -1: none."""
+    by_day: bool = False
+    """Learn only when a day has passed, since times are whole days."""
+    left_out: int = 0
+    """Events that would be targets, but repeat their history where that may not be predicted."""
+
+    def __len__(self) -> int:
+        """Moments."""
+        return len(self.targets)
+
+
+def best(scores: NDArray[np.float64], k: int) -> Ranked:
+    """The k best of dense scores, (items,), with all ties; only what scores above 0."""
+    positive = np.flatnonzero(scores > 0)
+    found = scores[positive]
+    if len(found) > k:
+        least = np.partition(found, len(found) - k)[len(found) - k]
+        chosen = found >= least
+        positive, found = positive[chosen], found[chosen]
+    return Ranked(positive.astype(np.int32), found)

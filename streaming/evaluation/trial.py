@@ -1,0 +1,136 @@
+"""One evaluation from end to end: a plan, a model's settings and a shop's past become a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders.text import TextEncoder
+from index.model import ModelFolder
+from streaming.errors import InputError, LeakError
+from streaming.evaluation.cold import cold_test
+from streaming.evaluation.contest import contest
+from streaming.evaluation.counting import alike_by_sessions
+from streaming.evaluation.evaluation import Note, ask_all, measured
+from streaming.evaluation.log import Log, refuse_leak, told
+from streaming.evaluation.metrics import by_vectors
+from streaming.evaluation.moments import Split
+from streaming.evaluation.nearest_text import text_vectors
+from streaming.evaluation.product import Workshop
+from streaming.evaluation.protocols import cold, leave_one_out, next_item, temporal
+from streaming.evaluation.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured."""
+
+    protocol: str
+    """leave-one-out, temporal or next-item."""
+    repeats: bool | None = None
+    """May an item of the history be the answer; None: as the shop says."""
+    cold: bool = False
+    """Once more with some items hidden."""
+    variants: bool = True
+    """The product less each of its channels, too."""
+    as_built: bool = False
+    """The folder's own tables, not ones learned anew."""
+
+
+def run(
+    plan: Plan,
+    model: ModelFolder,
+    folder: Path,
+    log: Log,
+    encoder: TextEncoder,
+    workshop: Path,
+    note: Note = lambda _name, _done, _total: None,
+) -> Report:
+    """The report.
+
+    Args:
+        model: whose settings are used, and with `as_built` its tables.
+        folder: where it lies.
+        workshop: an empty folder for the models that are built on the way.
+
+    Raises:
+        InputError: the shop does not suit the protocol.
+        LeakError: something had learned what it is asked for.
+    """
+    split = split_of(plan, log)
+    if plan.as_built:
+        refuse_built_later(model, log, split)
+    refuse_leak(split.part, split.target_rows)
+    vectors = text_vectors(log.items, log.catalogue, encoder) if log.info.titles else None
+    alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
+    product = Workshop(workshop, encoder, folder if plan.as_built else None)
+    online = plan.protocol == "temporal"
+    answers = ask_all(split, contest(product, vectors, online=online, variants=plan.variants), note)
+    found = None
+    if plan.cold:
+        hidden = cold(log)
+        blind = leave_one_out(log, hidden)
+        entries = contest(product, vectors, online=False, variants=plan.variants)
+        found = cold_test(hidden, answers, ask_all(blind, entries, note), blind)
+    return Report(
+        shop=log.info.name,
+        model=model.version,
+        data={
+            "events": len(log),
+            "items": len(log.catalogue),
+            "sessions": len(np.unique(log.sessions)),
+            "users": len(np.unique(log.users)),
+            "learned": len(split.part.rows),
+            "left_out": split.left_out,
+            "repeats": split.repeats,
+            "groups": "users" if plan.protocol == "leave-one-out" else "sessions",
+            "diversity_by": "sessions" if vectors is None else "text",
+        },
+        evaluation=measured(split, answers, alike),
+        cold=found,
+    )
+
+
+def split_of(plan: Plan, log: Log) -> Split:
+    """The log, cut as the plan says.
+
+    Raises:
+        InputError: it cannot be cut so.
+    """
+    repeats = log.info.repeats_allowed if plan.repeats is None else plan.repeats
+    if plan.cold and plan.protocol != "leave-one-out":
+        raise InputError(f"--cold with --protocol {plan.protocol}, expected leave-one-out; leave one of the two away")
+    if plan.cold and plan.as_built:
+        raise InputError("--cold with --as-built: items cannot be hidden from tables that stand; leave one away")
+    match plan.protocol:
+        case "leave-one-out":
+            return leave_one_out(log)
+        case "next-item":
+            return next_item(log, repeats, log.info.evaluate_last_only)
+        case "temporal":
+            if log.info.evaluate_last_only:
+                raise InputError(
+                    f"{log.info.name}: evaluate_last_only, so one visit makes several sessions and its end would be"
+                    " learned before it is asked for; use --protocol next-item"
+                )
+            return temporal(log, repeats)
+        case other:
+            raise InputError(f"protocol {other!r}, expected leave-one-out, temporal or next-item")
+
+
+def refuse_built_later(model: ModelFolder, log: Log, split: Split) -> None:
+    """Nothing, unless the folder's tables may have seen a target: one that is not later than all they were built on.
+
+    Raises:
+        LeakError: they may; the first such target is named.
+    """
+    until = model.manifest.settings.get("until")
+    early = split.target_rows if until is None else split.target_rows[split.target_times < until]
+    if len(early):
+        built = "all events" if until is None else f"events before {until} ms"
+        raise LeakError(
+            f"the model was built on {built}, among them {len(early):,} of {len(split):,} targets, expected none; the"
+            f" first is the {told(log.events, int(early.min()))}; build it with --until, or leave --as-built away"
+        )

@@ -1,0 +1,230 @@
+import math
+import random
+from itertools import pairwise
+
+import polars as pl
+import pytest
+
+from encoders.graph.adjacency import HUB_LEAST, Graph
+from encoders.graph.facts import Fact, entity
+
+
+def shop():
+    """40 items: all of category Home, half of Home > Kitchen; brands of four items each; one pair goes together."""
+    graph = Graph()
+    for number in range(40):
+        graph.upsert_item(f"i{number}", f"Brand {number // 4}", "Home > Kitchen" if number % 2 else "Home")
+    graph.extend([Fact("i0", "goes_with", "i39"), Fact("i39", "goes_with", "i0")], "behaviour")
+    return graph
+
+
+def named(links):
+    return [[tuple(fact) for fact in link.facts] for link in links]
+
+
+def test_shared_facts_are_cited_as_told_the_most_specific_first():
+    graph = shop()
+    graph.upsert_item("i1", "BRAND 0", "Home > Kitchen", {"colour": "red"})
+    links = graph.shared("i1", "i3", 5)
+    assert named(links) == [
+        [("i1", "brand", "BRAND 0"), ("i3", "brand", "Brand 0")],
+        [("i1", "category", "Home > Kitchen"), ("i3", "category", "Home > Kitchen")],
+    ]
+    assert [link.idf for link in links] == [pytest.approx(math.log(40 / 4)), pytest.approx(math.log(40 / 20))]
+    assert graph.shared("i1", "i3", 1) == links[:1]
+    assert graph.shared("i1", "i3", 0) == graph.shared("i1", "i1", 3) == graph.shared("i1", "stranger", 3) == []
+
+
+def test_a_fact_between_the_two_comes_first_whichever_way_it_goes():
+    graph = shop()
+    graph.update("i3", [Fact("i3", "fits", "i1")])
+    assert named(graph.shared("i1", "i3", 1)) == [[("i3", "fits", "i1")]]
+    assert named(graph.shared("i3", "i1", 1)) == [[("i3", "fits", "i1")]]
+    assert named(graph.shared("i0", "i39", 5)) == [[("i0", "goes_with", "i39")], [("i39", "goes_with", "i0")]]
+
+
+def test_the_same_end_of_two_relations_is_not_shared_but_a_path():
+    graph = shop()
+    graph.update("i0", [Fact("i0", "made_in", "country:France")])
+    graph.update("i9", [Fact("i9", "sold_in", "country:France")])
+    assert graph.shared("i0", "i9", 5) == []
+    assert graph.path("i0", "i9") == (Fact("i0", "made_in", "country:France"), Fact("i9", "sold_in", "country:France"))
+
+
+def test_what_everything_has_explains_nothing():
+    graph = shop()
+    assert graph.shared("i0", "i10", 5) == []  # Home, which all have
+    assert graph.path("i0", "i10", 2) is None
+
+
+def test_hubs_grow_with_the_shop():
+    graph = Graph()
+    for number in range(HUB_LEAST + 30):
+        graph.upsert_item(f"i{number}", "Big" if number < HUB_LEAST else "Small")
+    assert len(graph.shared("i0", "i1", 3)) == 1
+    graph.upsert_item(f"i{HUB_LEAST}", "Big")
+    assert graph.shared("i0", "i1", 3) == []
+
+
+def test_paths_of_one_two_and_three_facts():
+    graph = shop()
+    assert graph.path("i0", "i39", 1) == (Fact("i0", "goes_with", "i39"),)
+    assert graph.path("i0", "i2", 1) is None
+    assert graph.path("i0", "i2", 2) == (Fact("i0", "brand", "Brand 0"), Fact("i2", "brand", "Brand 0"))
+    assert graph.path("i0", "i38", 2) is None
+    assert graph.path("i0", "i38", 3) == (
+        Fact("i0", "goes_with", "i39"),
+        Fact("i39", "brand", "Brand 9"),
+        Fact("i38", "brand", "Brand 9"),
+    )
+    assert graph.path("i38", "i0", 3)[::-1] == graph.path("i0", "i38", 3)
+    assert graph.path("i0", "i0") is None
+    assert graph.path("i0", "stranger") is None
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_a_path_leads_over_facts_of_entities(turn):
+    graph = shop()
+    graph.upsert_item("pen", "Pilot", "Office")
+    graph.update("brand:Pilot", [Fact("brand:Pilot", "owned_by", "brand:Brand 3")])
+    expected = [
+        Fact("pen", "brand", "Pilot"),
+        Fact("brand:Pilot", "owned_by", "brand:Brand 3"),
+        Fact("i12", "brand", "Brand 3"),
+    ]
+    way = graph.path("i12", "pen") if turn else graph.path("pen", "i12")
+    assert list(way) == expected[:: -1 if turn else 1]
+    graph.remove("brand:Pilot")
+    assert graph.path("pen", "i12") is None
+
+
+def test_a_head_without_relation_in_its_name_is_the_end_of_that_name():
+    graph = shop()
+    graph.update("i4", [Fact("i4", "made_of", "oak")])
+    graph.update("i9", [Fact("i9", "made_of", "wood")])
+    graph.update("oak", [Fact("oak", "kind_of", "wood")])
+    assert graph.path("i4", "i9") == (
+        Fact("i4", "made_of", "oak"),
+        Fact("oak", "kind_of", "wood"),
+        Fact("i9", "made_of", "wood"),
+    )
+
+
+def test_facts_of_a_source_are_replaced_and_those_of_others_stay():
+    graph = shop()
+    graph.update("i0", [Fact("i0", "brand", "brand:Brand 0"), Fact("i0", "scent", "rose")])
+    graph.update("i9", [Fact("i9", "scent", "rose")])
+    assert named(graph.shared("i0", "i9", 3)) == [[("i0", "scent", "rose"), ("i9", "scent", "rose")]]
+    graph.update("i0", [Fact("i0", "scent", "lily")])
+    assert graph.shared("i0", "i9", 3) == []
+    assert [fact.relation for fact in graph.facts("i0")] == ["brand", "category", "scent", "goes_with"]
+    graph.remove("i0")
+    graph.remove("i0")
+    assert [fact.relation for fact in graph.facts("i0")] == ["brand", "category", "goes_with"]
+
+
+def test_a_fact_that_two_sources_tell_is_one():
+    graph = shop()
+    graph.update("i0", [Fact("i0", "brand", "Brand 0")])
+    assert graph.facts("i0").count(Fact("i0", "brand", "Brand 0")) == 1
+    assert len(graph.shared("i0", "i2", 5)) == 1
+
+
+def test_no_path_leads_over_an_item_that_is_gone():
+    graph = shop()
+    graph.remove_item("i39")
+    assert len(graph) == 39
+    assert graph.path("i0", "i38") is None
+    graph.upsert_item("i39", "Brand 9", "Home")
+    assert len(graph.path("i0", "i38")) == 3
+
+
+def test_ids_that_differ_in_capitals_are_two_items():
+    graph = Graph()
+    for item in ("a", "b", "x1", "X1"):
+        graph.upsert_item(item)
+    graph.update("a", [Fact("a", "fits", "x1")])
+    graph.update("b", [Fact("b", "fits", "X1")])
+    assert graph.shared("a", "b", 3) == []
+
+
+def test_wrong_calls_are_refused():
+    graph = shop()
+    with pytest.raises(ValueError, match="expected facts of 'i0'"):
+        graph.update("i0", [Fact("i1", "brand", "x")])
+    with pytest.raises(ValueError, match="expected one of catalogue, knowledge, behaviour"):
+        graph.update("i0", [], "rumour")  # type: ignore[arg-type]
+
+
+def test_idf_of_a_fact():
+    graph = shop()
+    assert graph.idf(Fact("new", "brand", "brand 1")) == pytest.approx(math.log(10))
+    assert graph.idf(Fact("i0", "category", "Home")) == 0
+
+
+def random_facts(source, heads):
+    ends = [*heads[:6], "brand:A", "brand:B", "brand:C", "oak"]
+    return {
+        head: [Fact(head, source.choice(["r", "s"]), source.choice(ends)) for _ in range(source.randrange(4))]
+        for head in [*heads, "brand:A", "oak"]
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_changes_it_answers_as_one_that_was_told_the_last_state_at_once(seed):
+    """And every path holds: facts that stand, and that share their ends one after the other."""
+    source = random.Random(seed)
+    items = [f"i{number}" for number in range(30)]
+    lived, fresh = Graph(), Graph()
+    last, brands = {}, {}
+    for _ in range(3):
+        for head, facts in random_facts(source, items).items():
+            lived.update(head, facts)
+            last[head] = facts
+        for item in source.sample(items, 20):
+            brands[item] = source.choice(["P", "Q", None])
+            lived.upsert_item(item, brands[item])
+        for item in source.sample(items, 5):
+            brands.pop(item, None)
+            lived.remove_item(item)
+    for item in reversed(items):
+        if item in brands:
+            fresh.upsert_item(item, brands[item])
+    for head in sorted(last):
+        fresh.update(head, last[head])
+    told = set(map(tuple, lived.to_frame().select("head", "relation", "tail").iter_rows()))
+    assert lived.to_frame().equals(fresh.to_frame())
+    found = 0
+    for one in items:
+        for other in items:
+            way = lived.path(one, other)
+            assert way == fresh.path(one, other)
+            assert lived.shared(one, other, 9) == fresh.shared(one, other, 9)
+            if way:
+                found += 1
+                assert all(tuple(fact) in told for fact in way)
+                assert one in (way[0].head, way[0].tail)
+                assert other in (way[-1].head, way[-1].tail)
+                for first, second in pairwise(way):
+                    ends = [
+                        {fact.head, fact.tail, entity("", fact.head), entity(fact.relation, fact.tail)}
+                        for fact in (first, second)
+                    ]
+                    assert ends[0] & ends[1]
+    assert found > 50
+
+
+def test_a_frame_holds_every_fact_with_its_source():
+    graph = Graph()
+    graph.upsert_item("b", "OPI")
+    graph.update("a", [Fact("a", "fits", "b")])
+    expected = pl.DataFrame(
+        [("a", "fits", "b", "knowledge"), ("b", "brand", "OPI", "catalogue")],
+        schema=["head", "relation", "tail", "source"],
+        orient="row",
+    )
+    assert graph.to_frame().equals(expected)
+    again = Graph()
+    for (source,), rows in graph.to_frame().group_by("source"):
+        again.extend(map(Fact._make, rows.select("head", "relation", "tail").iter_rows()), source)
+    assert again.to_frame().equals(expected)

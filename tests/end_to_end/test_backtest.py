@@ -1,0 +1,172 @@
+"""A backtest says what a worker says: the same log through both, on one partition, with nothing learned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from encoders.text import DummyTextEncoder
+from streaming import codec, topics
+from streaming.building import build_model
+from streaming.cli import application
+from streaming.delivery import Delivery
+from streaming.pace import Pace
+from streaming.publisher import facts_of, items_of
+from streaming.records import Prediction, SessionClosed, Suppressed
+from streaming.replay import EventLog, Replay
+from streaming.settings import Settings
+from streaming.shop import ShopFolder
+from tests.conftest import SECRET
+from tests.stage import Stage, eventually
+from tests.worker_process import WorkerProcess, metric
+
+EVENTS = 2000
+R = TypeVar("R", bound=msgspec.Struct)
+START = 1_600_000_000_000
+SECOND = 1000
+FAMILIES = ("kettle", "boots", "lamp", "saw", "chair", "drum")
+
+
+def _shop(folder: Path) -> Path:
+    """Visitors who stay within a family of items for a while, half of them on each topic, some of them for several
+    visits; no carts, for what falls due while events wait is a matter of chance on a broker."""
+    draw = random.Random(7)
+    items = [f"{family}-{n}" for family in FAMILIES for n in range(15)]
+    rows = []
+    time = START
+    for number in range(2 * EVENTS):
+        time += draw.choice((1, 2, 5, 30)) * SECOND
+        visitor = int(300 * draw.random() ** 2)
+        kind = "view" if visitor % 2 else draw.choice(("click", "click", "purchase"))
+        family = FAMILIES[(visitor + number // 400) % len(FAMILIES)] if draw.random() < 0.8 else draw.choice(FAMILIES)
+        event_id = f"e{number}" if number % 3 else None
+        rows.append(
+            (kind, f"visitor-{visitor}", time, f"{family}-{draw.randrange(15)}", f"user-{visitor % 40}", event_id)
+        )
+    folder.mkdir()
+    columns = ["kind", "session_id", "time", "item_id", "user_id", "event_id"]
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(folder / "events.parquet")
+    table = {
+        "item_id": items,
+        "title": [f"{item.split('-')[0]} number{item.split('-')[1]} {item.split('-')[0]}" for item in items],
+        "brand": [f"brand{n % 7}" for n in range(len(items))],
+        "price": [1.0 + n for n in range(len(items))],
+    }
+    pl.DataFrame(table).write_parquet(folder / "items.parquet")
+    facts = {"head": items, "relation": ["brand"] * len(items), "tail": [f"brand{n % 7}" for n in range(len(items))]}
+    pl.DataFrame(facts).write_parquet(folder / "facts.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("back_end", ["local"], indirect=True)
+def test_a_backtest_says_what_a_worker_says(
+    settings: Settings,
+    tmp_path: Path,
+    worker: Callable[..., WorkerProcess],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = ShopFolder(_shop(tmp_path / "shop"))
+    events, items = shop.table("events")[0], shop.table("items")[0]
+    begins = int(events["time"][EVENTS])
+    build_model(events, items, shop.info, tmp_path / "model", DummyTextEncoder(), until=begins)
+
+    its = settings.model_copy(
+        update={
+            "topics": settings.topics.model_copy(update={"partitions": 1}),
+            "worker": settings.worker.model_copy(
+                update={"model": tmp_path / "model", "learn": False, "clock": "record"}
+            ),
+        }
+    )
+    sent, held, closed = _by_a_worker(its, shop, events.slice(EVENTS), worker)
+
+    monkeypatch.setenv("BEFOREHAND_SECRET", SECRET)
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+    words = ["backtest", str(tmp_path / "shop"), str(tmp_path / "model"), "--frozen", "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(application(words), words, catch_exceptions=False).exit_code == 0
+
+    predictions = _read(tmp_path / "out" / "predictions.jsonl", Prediction)
+    assert len(predictions) > EVENTS / 5
+    assert len({prediction.trigger for prediction in predictions}) >= 2
+    _same(sent, predictions)
+    suppressed = _read(tmp_path / "out" / "suppressed.jsonl", Suppressed)
+    assert {row.prediction.prediction_id: row.rule for row in held} == {
+        row.prediction.prediction_id: row.rule for row in suppressed
+    }
+    _same([row.prediction for row in held], [row.prediction for row in suppressed])
+    ended = {(record.session_id, record.first_time): record for record in closed}
+    ours = {(row.session_id, row.first_time): row for row in _read(tmp_path / "out" / "sessions.jsonl", SessionClosed)}
+    both = ended.keys() & ours.keys()  # the worker's clock stops with the log, at another place
+    assert len(both) > 50
+    assert {visit: ended[visit] for visit in both} == {visit: ours[visit] for visit in both}
+
+
+def _by_a_worker(
+    settings: Settings, shop: ShopFolder, events: pl.DataFrame, worker: Callable[..., WorkerProcess]
+) -> tuple[list[Prediction], list[Suppressed], list[SessionClosed]]:
+    stage = Stage(settings)
+    try:
+        stage.put_items(list(items_of(shop.table("items")[0])))
+        known = [(facts.head.encode(), codec.encode(facts)) for facts in facts_of(shop.table("facts")[0])]
+        stage.send(topics.KNOWLEDGE, known, headers=codec.HEADERS)
+        process = worker(settings)
+        delivery = Delivery(settings)
+        Replay(EventLog("shop", events), delivery, settings.topics, Pace()).run()
+        delivery.close()
+        eventually(
+            lambda: sum(
+                metric(process.page("/metrics"), "beforehand_events_total", {"topic": topic.name})
+                for topic in (topics.CLICKS, topics.BROWSES)
+            ),
+            lambda seen: seen >= len(events),
+            120,
+        )
+        assert process.stop() == 0
+        return (
+            stage.predictions(),
+            stage.read(topics.SUPPRESSED, Suppressed),
+            stage.read(topics.SESSIONS, SessionClosed),
+        )
+    finally:
+        stage.close()
+
+
+def _same(theirs: list[Prediction], ours: list[Prediction]) -> None:
+    """Equal ids, triggers, item order and reasons; scores to 1e-4."""
+    expected = {prediction.prediction_id: prediction for prediction in theirs}
+    found = {prediction.prediction_id: prediction for prediction in ours}
+    assert found.keys() == expected.keys()
+    for name, prediction in found.items():
+        other = expected[name]
+        assert _said(prediction) == _said(other)
+        assert [offer.score for offer in prediction.items] == pytest.approx(
+            [offer.score for offer in other.items], abs=1e-4
+        )
+
+
+def _said(prediction: Prediction) -> object:
+    return (
+        prediction.session_id,
+        prediction.user_id,
+        prediction.trigger,
+        [(offer.item_id, offer.reasons) for offer in prediction.items],
+        prediction.level,
+        prediction.model,
+        prediction.arm,
+        prediction.event_time,
+        prediction.expires_at,
+        prediction.supersedes,
+        prediction.cancels,
+    )
+
+
+def _read(path: Path, kind: type[R]) -> list[R]:
+    return [msgspec.json.decode(line, type=kind) for line in path.read_bytes().splitlines()]
