@@ -160,16 +160,22 @@ class Calibration:
             quality=Quality(count, hits, ece(out_of_fold, hit), brier(out_of_fold, hit), auc(out_of_fold, hit)),
         )
 
-    def apply(self, z: NDArray[np.float64], context: Sequence[float] = ()) -> Probabilities:
+    def apply(self, z: NDArray[np.float64], context: Sequence[float] | NDArray[np.float64] = ()) -> Probabilities:
         """Probabilities of one moment's scores, (n,), each from 0 to 1. About 4 us for ten.
 
         Args:
             z: (n,).
-            context: (C,), what is known of the session; a tuple or list is fastest. Not looked at where nothing is
-                calibrated.
+            context: (C,), what is known of the session. Not looked at where nothing is calibrated.
+
+        Raises:
+            ValueError: the context has another length than that which was fitted.
         """
         if not self.calibrated:
             return -np.expm1(-np.maximum(z, 0.0))
+        if len(context) != len(self.slopes):
+            raise ValueError(f"context of {len(context)} features, expected {len(self.slopes)} as when it was fitted")
+        if isinstance(context, np.ndarray):
+            context = context.tolist()
         return self._of(z * self.slope, self.intercept + sum(map(mul, self.slopes, context)))
 
     def apply_all(self, z: NDArray[np.float64], context: NDArray[np.float64]) -> Probabilities:

@@ -34,6 +34,8 @@ SAMPLE = 64
 """Searches by which the number of lists to visit is chosen."""
 NEAREST = 100
 """Results whose recall is looked at then."""
+NEIGHBOURS = 10
+"""Of an item, from which the second item of such a search is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +209,20 @@ def _calibrated(lists: Inverted, vectors: Vectors, weights: Vectors, settings: S
     """`lists` with the least power of two of them to visit that finds `settings.recall` of the nearest, within
     `VISITED_MOST`; None: that is half of them or more.
 
-    A sampled search is made of two items, weighted as usual: a visitor with two interests, who needs
-    more lists than one.
+    A sampled search is made of two items that are near each other, weighted as usual: a visitor with one interest.
     """
-    pairs = np.random.default_rng(0).integers(0, len(vectors), size=(2, SAMPLE))
-    queries = np.ascontiguousarray((vectors[pairs[0]] + 0.5 * vectors[pairs[1]]) * weights, dtype=np.float32)
+    source = np.random.default_rng(0)
+    some = vectors[source.integers(0, len(vectors), size=SAMPLE)]
+    flat = Flat(vectors, threads=settings.threads)
+    _, beside = flat.search(np.ascontiguousarray(some * weights), NEIGHBOURS)
+    near = vectors[beside[np.arange(SAMPLE), source.integers(0, NEIGHBOURS, size=SAMPLE)]]
+    queries = np.ascontiguousarray((some + 0.6 * near) * weights)
     k = min(NEAREST, len(vectors))
-    _, truth = Flat(vectors, threads=settings.threads).search(queries, k)
+    _, truth = flat.search(queries, k)
     count = int(lists.index.nlist)
     while True:
         _, rows = lists.search(queries, min(len(vectors), k * lists.refine))
-        found = np.mean([np.isin(right, near).mean() for right, near in zip(truth, rows, strict=True)])
+        found = np.mean([np.isin(right, seen).mean() for right, seen in zip(truth, rows, strict=True)])
         if found >= settings.recall or 2 * lists.probes * len(vectors) > VISITED_MOST * count:
             return lists if found >= settings.recall or len(vectors) > 2 * VISITED_MOST else None
         lists.probes *= 2

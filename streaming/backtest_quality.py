@@ -221,13 +221,13 @@ class Quality:
     def _happened(self, session: _Session, event: Event) -> None:
         item = event.item_id if event.kind in LEARNING_KINDS else None
         for sent in session.open:
-            if event.time <= sent.until:
+            if event.time < sent.until:
                 sent.left -= 1
                 _taken_up(sent, item, event.time)
-        over = [sent for sent in session.open if event.time > sent.until or not sent.left]
+        over = [sent for sent in session.open if event.time >= sent.until or not sent.left]
         if over:
             self.sent += over
-            session.open = [sent for sent in session.open if event.time <= sent.until and sent.left]
+            session.open = [sent for sent in session.open if event.time < sent.until and sent.left]
         if item is None:
             return
         if self._repeats or item not in session.recent:

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-RESAMPLES = 2000
-SEED = 20_171_101
+from streaming.evaluation.bootstrap import draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +99,6 @@ def interval(hits: Sequence[tuple[str, bool, bool]]) -> tuple[float, float]:
         hits: session, ours, theirs, of each moment.
     """
     numbers = {session: number for number, session in enumerate(dict.fromkeys(session for session, *_ in hits))}
-    gained = np.zeros(len(numbers))  # (sessions,): hits of ours less hits of theirs
-    moments = np.zeros(len(numbers))
-    for session, ours, theirs in hits:
-        gained[numbers[session]] += float(ours) - float(theirs)
-        moments[numbers[session]] += 1
-    drawn: NDArray[np.intp] = np.random.default_rng(SEED).integers(len(numbers), size=(RESAMPLES, len(numbers)))
-    differences = gained[drawn].sum(axis=1) / moments[drawn].sum(axis=1)
-    low, high = np.percentile(differences, [2.5, 97.5])
-    return float(low), float(high)
+    groups = np.array([numbers[session] for session, *_ in hits], dtype=np.int64)
+    sides = np.array([(ours, theirs) for _, ours, theirs in hits], dtype=np.float64)  # (moments, 2)
+    return draw(sides, groups).difference(0, 1)

@@ -95,7 +95,7 @@ def _event(event: Event, state: SessionState, settings: Settings) -> Moment:
         return Moment(event, state, event.time, "applied")
     ended = None
     end = expires_at(state, settings.worker)
-    if state.last_time and end is not None and event.time > end:
+    if state.last_time and end is not None and event.time >= end:
         ended, state = state, stub(state)
     first = not state.last_time
     after = advance(state, event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn
+from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, VmisKnn
 from streaming.evaluation.evaluation import Entry
 from streaming.evaluation.moments import Ranker
 from streaming.evaluation.nearest_text import LastItemsText, Vectors
@@ -32,6 +32,7 @@ def contest(workshop: Workshop, vectors: Vectors | None, *, online: bool, varian
         yield Entry(LastItemsText(vectors), "baseline")
     yield from _both(CoOccurrenceTable, online)
     yield from _both(ItemKnn, online)
+    yield from _both(VmisKnn, online)
 
 
 def _both(make: Callable[[], Ranker], online: bool) -> Iterator[Entry]:

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from index.cooccurrence import CoOccurrence, CoSettings
 from index.lesson import Lesson
 from index.meetings import lesson_context
+from index.session_knn import KnnSettings, SessionKnn
 from index.vocabulary import Codes
 from streaming.evaluation.log import KINDS, TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked, best
@@ -21,6 +22,8 @@ DECAY = 0.6
 """What an item of the history weighs against the one after it."""
 SHRINKAGE = 5.0
 """Added to the denominator of item-kNN's cosine, so that two items of one session are not sure of each other."""
+_TRIED = 2000
+"""Newest training events whose sessions VMIS-kNN is tried on."""
 _FOUND = 500
 """Items asked of a table: ties with the last that matters, some fortieth, are among them."""
 _LASTING = 32
@@ -74,6 +77,51 @@ class CoOccurrenceTable:
         had = self._recent.setdefault(session, deque(maxlen=_LASTING))
         had.append((self._catalogue.id(code), time))
         return had
+
+
+class VmisKnn:
+    """Sessions that share recent items with this one (Kersbergen, Sprangers and Schelter 2022), and nothing beside
+    them.
+
+    Nearly every neighbour has the newest item itself, which so holds the first place. Serenade takes it out; here that
+    is tried on the newest training sessions, each asked for its last item as if it had not been there.
+    """
+
+    name = "VMIS-kNN"
+    learns = True
+
+    def fit(self, part: TrainingPart) -> None:
+        """As the protocol says."""
+        self._catalogue = part.catalogue
+        bare = KnnSettings(own=1, again=0)
+        self._knn = SessionKnn.fit(
+            part.catalogue, part.sessions.astype(np.int64), part.events["item_id"], part.times, bare
+        )
+        self._newest_too = part.info.repeats_allowed and self._better_with_newest(part)
+
+    def rank(self, moment: Moment, _k: int) -> Ranked:
+        """As the protocol says."""
+        return self._ranked(moment.session, moment.items, self._newest_too)
+
+    def learn(self, passed: Passed) -> None:
+        """As the protocol says."""
+        item, kind = self._catalogue.id(passed.item), KINDS[passed.kind]
+        self._knn.observe(Lesson(item, (), kind, passed.time, passed.session, passed.user))
+
+    def _ranked(self, session: int, items: Codes, newest_too: bool) -> Ranked:
+        found = self._knn.scores(items, _FOUND, exclude=session)
+        kept = slice(None) if newest_too else found.codes != items[-1]
+        return Ranked(found.codes[kept], found.scores[kept])
+
+    def _better_with_newest(self, part: TrainingPart) -> bool:
+        """Whether the newest item among the answers gives the higher mean reciprocal rank."""
+        gained = 0.0
+        for session in dict.fromkeys(part.sessions[: -_TRIED - 1 : -1].tolist()):
+            items = part.codes[part.sessions == session]
+            if len(items) > 1:
+                with_it, without = (self._ranked(session, items[:-1], too) for too in (True, False))
+                gained += _reciprocal_rank(with_it, items[-1]) - _reciprocal_rank(without, items[-1])
+        return gained > 0
 
 
 class ItemKnn:

@@ -97,7 +97,7 @@ class Report:
 
 def _all_rankers(found: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for metric in NARROW:
         table.add_column(TITLES[metric], justify="right", no_wrap=True)
     table.add_column(f"{TITLES[found.primary]} over it", justify="right", no_wrap=True)
@@ -116,7 +116,7 @@ def _all_rankers(found: Evaluation) -> Table:
 def _slices(found: Evaluation) -> Table:
     ours, best, primary = found.product, found.best_baseline, found.primary
     table = Table(box=None, pad_edge=False, title=f"{TITLES[primary]} by slice", title_justify="left")
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for title in ("questions", ours.name, "95 %", best.name):
         table.add_column(title, justify="right", no_wrap=True)
     for slice_, labels in found.sizes.items():

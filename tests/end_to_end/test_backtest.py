@@ -1,7 +1,13 @@
-"""A backtest says what a worker says: the same log through both, on one partition, with nothing learned."""
+"""A backtest says what a worker says: the same log through both, on one partition, with nothing learned.
+
+    BACKTEST_EVENTS=50000 python -m pytest tests/end_to_end/test_backtest.py
+
+does it with more than the 2,000 events of every day.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +18,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from encoders.text import DummyTextEncoder
 from streaming import codec, topics
-from streaming.building import build_model
 from streaming.cli import application
 from streaming.delivery import Delivery
 from streaming.pace import Pace
@@ -27,7 +31,7 @@ from tests.conftest import SECRET
 from tests.stage import Stage, eventually
 from tests.worker_process import WorkerProcess, metric
 
-EVENTS = 2000
+EVENTS = int(os.environ.get("BACKTEST_EVENTS", "2000"))
 R = TypeVar("R", bound=msgspec.Struct)
 START = 1_600_000_000_000
 SECOND = 1000
@@ -43,9 +47,13 @@ def _shop(folder: Path) -> Path:
     time = START
     for number in range(2 * EVENTS):
         time += draw.choice((1, 2, 5, 30)) * SECOND
-        visitor = int(300 * draw.random() ** 2)
+        visitor = int(EVENTS // 7 * draw.random() ** 2)
         kind = "view" if visitor % 2 else draw.choice(("click", "click", "purchase"))
-        family = FAMILIES[(visitor + number // 400) % len(FAMILIES)] if draw.random() < 0.8 else draw.choice(FAMILIES)
+        family = (
+            FAMILIES[(visitor + number // (EVENTS // 5)) % len(FAMILIES)]
+            if draw.random() < 0.8
+            else draw.choice(FAMILIES)
+        )
         event_id = f"e{number}" if number % 3 else None
         rows.append(
             (kind, f"visitor-{visitor}", time, f"{family}-{draw.randrange(15)}", f"user-{visitor % 40}", event_id)
@@ -65,6 +73,7 @@ def _shop(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.timeout(300 + EVENTS // 20)
 @pytest.mark.parametrize("back_end", ["local"], indirect=True)
 def test_a_backtest_says_what_a_worker_says(
     settings: Settings,
@@ -73,9 +82,12 @@ def test_a_backtest_says_what_a_worker_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shop = ShopFolder(_shop(tmp_path / "shop"))
-    events, items = shop.table("events")[0], shop.table("items")[0]
+    events = shop.table("events")[0]
     begins = int(events["time"][EVENTS])
-    build_model(events, items, shop.info, tmp_path / "model", DummyTextEncoder(), until=begins)
+    monkeypatch.setenv("BEFOREHAND_SECRET", SECRET)
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+    _run("build", tmp_path / "shop", tmp_path / "model", "--until", begins)
 
     its = settings.model_copy(
         update={
@@ -87,11 +99,10 @@ def test_a_backtest_says_what_a_worker_says(
     )
     sent, held, closed = _by_a_worker(its, shop, events.slice(EVENTS), worker)
 
-    monkeypatch.setenv("BEFOREHAND_SECRET", SECRET)
-    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
-    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
-    words = ["backtest", str(tmp_path / "shop"), str(tmp_path / "model"), "--frozen", "--out", str(tmp_path / "out")]
-    assert CliRunner().invoke(application(words), words, catch_exceptions=False).exit_code == 0
+    for out in ("out", "again"):
+        _run("backtest", tmp_path / "shop", tmp_path / "model", "--frozen", "--out", tmp_path / out)
+    for name in ("predictions.jsonl", "suppressed.jsonl", "sessions.jsonl", "quality.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
     predictions = _read(tmp_path / "out" / "predictions.jsonl", Prediction)
     assert len(predictions) > EVENTS / 5
@@ -107,6 +118,11 @@ def test_a_backtest_says_what_a_worker_says(
     both = ended.keys() & ours.keys()  # the worker's clock stops with the log, at another place
     assert len(both) > 50
     assert {visit: ended[visit] for visit in both} == {visit: ours[visit] for visit in both}
+
+
+def _run(*arguments: object) -> None:
+    words = [str(word) for word in arguments]
+    assert CliRunner().invoke(application(words), words, catch_exceptions=False).exit_code == 0
 
 
 def _by_a_worker(
@@ -127,7 +143,7 @@ def _by_a_worker(
                 for topic in (topics.CLICKS, topics.BROWSES)
             ),
             lambda seen: seen >= len(events),
-            120,
+            120 + EVENTS / 50,
         )
         assert process.stop() == 0
         return (

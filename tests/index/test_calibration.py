@@ -144,8 +144,11 @@ def test_equal_input_gives_equal_bytes_and_json_brings_it_back():
 def test_one_moment_and_many_get_the_same():
     z, context, hit, moments, _ = offered(10, logistic)
     calibration = Calibration.fit(z, context, hit, moments)
-    one = calibration.apply(z[:ITEMS], tuple(context[0].tolist()))
-    assert one == pytest.approx(calibration.apply_all(z, context)[:ITEMS], abs=1e-12)
+    for said in (tuple(context[0].tolist()), context[0]):
+        one = calibration.apply(z[:ITEMS], said)
+        assert one == pytest.approx(calibration.apply_all(z, context)[:ITEMS], abs=1e-12)
+    with pytest.raises(ValueError, match="context of 2 features, expected 3"):
+        calibration.apply(z[:ITEMS], (0.0, 1.0))
 
 
 @pytest.mark.parametrize(

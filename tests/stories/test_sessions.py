@@ -231,3 +231,15 @@ def test_two_visitors_do_not_see_each_other() -> None:
     changed, decisions = engine.step(batch, {})
     assert decisions[1].prediction == expected.prediction
     assert set(changed) == {"one", "two"}
+
+
+def test_a_session_ends_at_its_time_whether_a_tick_or_the_next_event_comes_first() -> None:
+    ticked, alone = Visitor(engine_for()), Visitor(engine_for())
+    for visitor in (ticked, alone):
+        visitor.does(0, "view", "mug-1")
+    assert ticked.ticks(30 * MINUTE).closed is not None
+    for visitor, closed_by_it in ((ticked, False), (alone, True)):
+        decision = visitor.does(30 * MINUTE, "view", "hat-1")
+        assert decision.prediction is not None
+        assert decision.prediction.trigger == "cold_start"
+        assert (decision.closed is not None) == closed_by_it

@@ -118,10 +118,10 @@ def test_a_spell_that_is_noticed_too_late_is_passed_over() -> None:
 
 @pytest.mark.parametrize("before", [[("view", "mug-1"), ("view", "mug-2")], [("cart_add", "mug-1")]])
 def test_a_visitor_who_leaves_gets_a_last_word(before: list[tuple[str, str]]) -> None:
-    visitor = Visitor(engine_for())
+    visitor = Visitor(engine_for(worker={"session_idle_ms": 60 * MINUTE}))
     for at, (kind, item) in enumerate(before):
         visitor.does(at, kind, item)
-    decision = visitor.does(40 * MINUTE - 10 * MINUTE, "exit")
+    decision = visitor.does(30 * MINUTE, "exit")
     assert decision.prediction is not None
     assert decision.prediction.trigger == "exit_intent"
     assert trigger(visitor, 60 * MINUTE, "exit") == "no_trigger"

@@ -11,11 +11,8 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from encoders.text import DummyTextEncoder
-from streaming.building import build_model
 from streaming.cli import application, main
 from streaming.privacy import pseudonym
-from streaming.shop import ShopInfo
 from tests.conftest import SECRET
 
 START = 1_600_000_000_000
@@ -53,8 +50,8 @@ def shop(tmp_path: Path) -> Path:
 def model(shop: Path, tmp_path: Path) -> Path:
     """Built on the first 40 visitors."""
     folder = tmp_path / "model"
-    events, items = pl.read_parquet(shop / "events.parquet"), pl.read_parquet(shop / "items.parquet")
-    build_model(events, items, ShopInfo(), folder, DummyTextEncoder(), until=BEGINS)
+    words = ["build", str(shop), str(folder), "--until", str(BEGINS)]
+    assert CliRunner().invoke(application(words), words, catch_exceptions=False).exit_code == 0
     return folder
 
 

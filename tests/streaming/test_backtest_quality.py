@@ -176,8 +176,8 @@ def test_a_prediction_hits_if_one_of_its_items_is_taken_up_in_time() -> None:
     [
         ([silent(n, f"n{n}") for n in range(1, 5)] + [silent(9, "y")], True),  # the fifth event
         ([silent(n, f"n{n}") for n in range(1, 6)] + [silent(9, "y")], False),  # the sixth
-        ([silent(1800, "y")], True),
-        ([silent(1801, "y")], False),
+        ([silent(1799, "y")], True),
+        ([silent(1800, "y")], False),
         ([silent(1, "y", kind="impression")], False),
         ([silent(1, "y", kind="cart_remove")], False),
         ([silent(1, "y", session="b")], False),

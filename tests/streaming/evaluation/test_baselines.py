@@ -7,15 +7,16 @@ import pytest
 
 from encoders.text import DummyTextEncoder
 from streaming.evaluation.answers import ask, ask_and_teach
-from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, alike_by_sessions
+from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, VmisKnn, alike_by_sessions
 from streaming.evaluation.log import DAY_MS, Log
 from streaming.evaluation.moments import Moment, Passed, Ranker
 from streaming.evaluation.nearest_text import LastItemsText, text_vectors
 from streaming.evaluation.popularity import DecayedPopularity, Popularity
 from streaming.evaluation.protocols import leave_one_out, temporal
+from streaming.shop import ShopInfo
 from tests.streaming.evaluation.logs import START, Event, log_of
 
-TABLES = [CoOccurrenceTable, ItemKnn]
+TABLES = [CoOccurrenceTable, ItemKnn, VmisKnn]
 
 
 def _rings(sessions: int, seed: int) -> Log:
@@ -53,7 +54,7 @@ def test_order_is_known_to_counts_alone() -> None:
     assert (ask(ranker, split).ranks <= 1).mean() > 0.9
 
 
-@pytest.mark.parametrize("kind", [Popularity, DecayedPopularity, CoOccurrenceTable])
+@pytest.mark.parametrize("kind", [Popularity, DecayedPopularity, CoOccurrenceTable, VmisKnn])
 def test_what_passes_is_learned(kind: type[Ranker]) -> None:
     """A new item that everybody takes after `a` is unknown to a frozen table and soon known to one that learns."""
     old: list[Event] = [(f"o{n}", item, 10 * n + p, "train") for n in range(30) for p, item in enumerate("ab")]
@@ -101,6 +102,17 @@ def test_decayed_popularity_stands_centuries_of_half_lives() -> None:
     ranker.fit(log.part(np.arange(50)))
     ranker.learn(Passed(0, 0, 0, 0, START + 10**6 * ranker.half_life_ms))
     assert ranker.rank(_moment(log, 49), 1).scores.tolist() == pytest.approx([1.0])
+
+
+def test_vmis_keeps_the_newest_item_where_sessions_come_back_to_it() -> None:
+    info = ShopInfo(repeats_allowed=True)
+    for word, kept in (("aabb", True), ("abcd", False)):
+        events: list[Event] = [(f"s{n}", item, 10 * n + p) for n in range(50) for p, item in enumerate(word)]
+        log = log_of(events, info)
+        ranker = VmisKnn()
+        ranker.fit(log.part(np.arange(len(events))))
+        asked = _moment(log, 0)._replace(session=10**6)
+        assert ("a" in log.catalogue.ids(ranker.rank(asked, 20).codes)) == kept
 
 
 def test_text_finds_items_whose_words_are_near_and_none_without_words() -> None:

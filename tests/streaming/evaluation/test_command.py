@@ -1,0 +1,114 @@
+"""`beforehand build` and `beforehand evaluate` as people run them, on a shop whose visitors walk in rings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from streaming.cli import application, main
+from streaming.evaluation.log import DAY_MS
+from tests.streaming.evaluation.logs import START
+
+VISITORS = 120
+TITLES = [
+    f"{colour} {thing}" for colour in ("red", "green", "blue", "white") for thing in ("cup", "pan", "rug", "lamp")
+]
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Each visitor walks four things of one colour, in order, from anywhere; an hour lies between two visitors."""
+    chance = np.random.default_rng(7)
+    rows = []
+    for number in range(VISITORS):
+        colour, begin = chance.integers(4), chance.integers(4)
+        rows += [
+            (f"s{number}", START + number * DAY_MS // 24 + place * 1000, f"i{colour * 4 + (begin + place) % 4}")
+            for place in range(4)
+        ]
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    events = pl.DataFrame(rows, schema=["session_id", "time", "item_id"], orient="row")
+    events.with_columns(kind=pl.lit("view"), user_id="session_id").write_parquet(folder / "events.parquet")
+    items = pl.DataFrame({"item_id": [f"i{n}" for n in range(16)], "title": TITLES})
+    items.with_columns(brand=pl.lit(None, pl.String), category=pl.lit("Home")).write_parquet(folder / "items.parquet")
+    return folder
+
+
+@pytest.fixture
+def model(shop: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    run("build", shop, folder)
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(application(words), words, catch_exceptions=False)
+
+
+def told(*arguments: object) -> dict[str, Any]:
+    return dict(json.loads(run("evaluate", *arguments, "--json").stdout))
+
+
+def test_leave_one_out_learns_anew_and_finds_the_rings(shop: Path, model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    found = told(model, shop, "--protocol", "leave-one-out", "--html", page)
+    assert (found["n"], found["data"]["learned"], found["data"]["items"]) == (VISITORS, 2 * VISITORS, 16)
+    assert found["metrics"]["hr_5"] > 0.9 > found["baselines"]["popularity"]["hr_1"]
+    assert {"popularity", "decayed popularity", "last item's text", "co-occurrence", "item-kNN"} <= set(
+        found["baselines"]
+    )
+    assert any(name.startswith("without ") for name in found["variants"])
+    assert "leave-one-out" in page.read_text()
+
+
+def test_temporal_stands_beside_itself_frozen(shop: Path, model: Path) -> None:
+    found = told(model, shop, "--no-variants")
+    assert found["protocol"] == "temporal"
+    assert found["n"] == 3 * VISITORS // 10
+    assert {name for name in found["variants"] if "frozen" in name}
+    assert "co-occurrence, frozen" in found["baselines"]
+
+
+def test_next_item_asks_at_every_place(shop: Path, model: Path) -> None:
+    found = told(model, shop, "--protocol", "next-item", "--no-variants", "--repeats")
+    assert found["n"] == 3 * VISITORS // 10
+    assert found["data"]["repeats"] is True
+    assert found["variants"] == {}
+
+
+def test_equal_runs_say_equal_things(shop: Path, model: Path) -> None:
+    first, again = (told(model, shop, "--protocol", "leave-one-out", "--no-variants") for _ in range(2))
+    assert first == again
+
+
+def test_a_model_that_saw_the_targets_is_refused_with_code_2(
+    shop: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(model), str(shop), "--protocol", "leave-one-out", "--as-built"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"built on all events, among them {VISITORS} of {VISITORS} targets" in said
+    assert "in session 's0'" in said
+
+
+def test_a_model_that_ends_before_the_test_is_taken_as_it_is(shop: Path, tmp_path: Path) -> None:
+    cut = START + (VISITORS * 9 // 10) * DAY_MS // 24
+    run("build", shop, tmp_path / "early", "--until", cut)
+    found = told(tmp_path / "early", shop, "--as-built", "--no-variants")
+    assert found["n"] == 3 * VISITORS // 10
+    assert found["metrics"]["hr_5"] > 0.9
