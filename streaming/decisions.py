@@ -192,6 +192,8 @@ def _speak(
         )
     if held is None:
         return prediction, told
+    if choice.trigger == "intent_shift":  # it fires again after five events, whether it was told or not
+        told = replace(told, shifted=steps_of(moment.state))
     return Suppressed(prediction=prediction, rule=held.rule, detail=held.detail), told
 
 

@@ -227,6 +227,14 @@ def test_no_shift_is_told_before_three_events_and_the_next_after_five_more() -> 
     assert [n for n, trigger in enumerate(triggers) if trigger == "intent_shift"] == [2, 7]
 
 
+def test_a_shift_that_was_held_back_waits_for_five_events_too() -> None:
+    wander = ["mug-1", "hat-1", "saw-1", "saw-2", "saw-3", "saw-1", "hat-1", "hat-2", "hat-3"]
+    visitor = Visitor(engine_for(rules={"quiet_ms": 60 * MINUTE, "min_gain": 0}))
+    decisions = [visitor.does(n * MINUTE, "view", item) for n, item in enumerate(wander)]
+    held = [each.suppressed.prediction.trigger if each.suppressed is not None else None for each in decisions]
+    assert [n for n, trigger in enumerate(held) if trigger == "intent_shift"] == [2, 7]
+
+
 # ------------------------------------------------------------------------------------------ price_drop, back_in_stock
 def priced(item_id: str, price: float | None = 50.0, **fields: Any) -> Item:
     return Item(item_id=item_id, title=CATALOGUE[item_id], price=price, currency="EUR", **fields)
