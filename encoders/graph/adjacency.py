@@ -6,7 +6,7 @@ The evidence behind reasons: whatever it answers is made of facts as the shop to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
@@ -22,6 +22,7 @@ HUB_SHARE = 0.1
 HUB_LEAST = 20
 """An end with at most so many heads is no hub, so that a small shop has facts to cite."""
 
+_COLUMNS = ("head", "relation", "tail", "source")
 _NO_NODES: set[str] = set()
 _NOTHING: dict[str, list[Fact]] = {}
 
@@ -167,15 +168,36 @@ class Graph:
 
     def to_frame(self) -> pl.DataFrame:
         """Every fact with its source: head, relation, tail, source; by head and source. Whether a head is an item is
-        not said: items without facts are not in it."""
+        not said: items without facts are not in it, so `from_frame` asks for the items beside it."""
         rows = [
             (*fact, source)
             for head in sorted(self._told)
             for source in SOURCES
             for fact in self._told[head].get(source, ())
         ]
-        columns = ["head", "relation", "tail", "source"]
-        return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+        return pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row")
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame, item_ids: Iterable[str]) -> Graph:
+        """The graph that gave `to_frame`: it answers as that one did, and goes on being told as that one would.
+
+        Args:
+            frame: head, relation, tail, source; of each head and source in the order in which they were told.
+            item_ids: of the catalogue, those without facts too. Without its items a graph finds fewer paths: none
+                leads over an item that is not known to be there.
+
+        Raises:
+            ValueError: there is no such source.
+            polars.exceptions.PolarsError: a column is not there.
+        """
+        graph = cls()
+        graph._items.update(item_ids)
+        told: dict[Source, list[Fact]] = {}
+        for *fact, source in frame.select(_COLUMNS).iter_rows():
+            told.setdefault(source, []).append(Fact(*fact))
+        for source, facts in told.items():
+            graph.extend(facts, source)
+        return graph
 
     def _rewire(self, head: str, by_source: dict[Source, tuple[Fact, ...]]) -> None:
         self._nears.clear()
@@ -207,7 +229,8 @@ class Graph:
 
     def _direct(self, a: str, b: str) -> list[Fact]:
         """Facts between two items, those of a first."""
-        return sorted(self._out.get(a, _NOTHING).get(b, ())) + sorted(self._out.get(b, _NOTHING).get(a, ()))
+        there, back = self._out.get(a, _NOTHING).get(b), self._out.get(b, _NOTHING).get(a)
+        return (sorted(there) if there else []) + (sorted(back) if back else [])
 
     def _between(self, one: str, other: str) -> Fact:
         """The fact that joins two neighbouring nodes; of several the first by name."""
@@ -220,9 +243,11 @@ class Graph:
 
     def _same(self, one: Fact, other: Fact) -> bool:
         """Whether two facts that lead to one node say the same: ids that differ in capitals only are two items."""
-        if one.relation.casefold() != other.relation.casefold():
-            return False
-        return one.tail == other.tail or not (one.tail in self._items or other.tail in self._items)
+        if one[1:] == other[1:]:
+            return True
+        return one.relation.casefold() == other.relation.casefold() and not (
+            one.tail in self._items or other.tail in self._items
+        )
 
     @property
     def _hub(self) -> float:
@@ -260,11 +285,16 @@ class Graph:
 
     def _near_among(self, node: str, nodes: set[str]) -> set[str]:
         """Those of `nodes` that share a fact with this one, which is a head or an entity."""
-        near = nodes & self._in.get(node, _NO_NODES)
-        for head in (node, *self._spelled.get(node, ())):
-            if head in self._out:
-                near |= nodes & self._out[head].keys()
+        near = _common(nodes, self._in.get(node))
+        near |= _common(nodes, self._out.get(node))
+        for head in self._spelled.get(node, ()):
+            near |= nodes & self._out[head].keys()
         return near
+
+
+def _common(nodes: set[str], others: Collection[str] | None) -> set[str]:
+    """What is in both; most have nothing in common, which is cheap to see."""
+    return nodes.intersection(others) if others and not nodes.isdisjoint(others) else _NO_NODES.copy()
 
 
 def _put(out: dict[str, list[Fact]], node: str, fact: Fact) -> None:

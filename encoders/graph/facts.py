@@ -9,17 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import polars as pl
 
 Relations = Literal["safe", "all"]
+Language = Literal["en", "zh"]
 
 RELATIONS_UNSAFE = frozenset({"also_bought", "also_viewed", "bought_together"})
 """Relations that a crawl took from visitors' behaviour: they may know what came after the training window."""
 
 GOES_WITH = "goes_with"
 """What the training window's visitors showed of two items."""
+
+RELATION_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "brand": ("brand", "品牌"),
+        "category": ("category", "类别"),
+        "subcategory_of": ("part of", "属于"),
+        GOES_WITH: ("goes with", "常与之搭配"),
+        "also_bought": ("bought along with", "一起购买"),
+        "also_viewed": ("viewed along with", "一起浏览"),
+        "bought_together": ("bought together with", "一同购买"),
+    }
+)
+"""Relations in English and Chinese, for sentences; of others the name itself is said."""
 
 NOTHING = frozenset({"", "-", "n/a", "na", "nan", "none", "null", "other", "unbranded", "unknown"})
 """Values that say that nothing is known; two items of unknown brand share no brand."""
@@ -132,6 +147,16 @@ def label(tail: str) -> str:
     """
     named = _NAMED.fullmatch(tail)
     return (named[2] if named else tail).rsplit(" > ", 1)[-1].strip()
+
+
+def relation_words(relation: str, language: Language = "en") -> str:
+    """A relation as a person would say it.
+
+    >>> relation_words("brand", "zh"), relation_words("made_in"), relation_words("颜色", "zh")
+    ('品牌', 'made in', '颜色')
+    """
+    english, chinese = RELATION_WORDS.get(relation.casefold(), (relation.replace("_", " "),) * 2)
+    return chinese if language == "zh" else english
 
 
 def group_by_head(facts: Iterable[Fact]) -> dict[str, list[Fact]]:

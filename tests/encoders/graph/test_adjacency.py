@@ -224,7 +224,67 @@ def test_a_frame_holds_every_fact_with_its_source():
         orient="row",
     )
     assert graph.to_frame().equals(expected)
-    again = Graph()
-    for (source,), rows in graph.to_frame().group_by("source"):
-        again.extend(map(Fact._make, rows.select("head", "relation", "tail").iter_rows()), source)
-    assert again.to_frame().equals(expected)
+
+
+def rest_of(graph, items):
+    """All that a graph answers of its items."""
+    pairs = [(one, other) for one in items for other in items]
+    return (
+        len(graph),
+        [graph.facts(item) for item in items],
+        [[graph.idf(fact) for fact in graph.facts(item)] for item in items],
+        [graph.shared(one, other, 9) for one, other in pairs],
+        [graph.path(one, other) for one, other in pairs],
+    )
+
+
+def lived_in(seed):
+    """Twenty items told of by all three sources, one without facts, one that left and is still spoken of."""
+    source = random.Random(seed)
+    items = [f"i{number}" for number in range(20)]
+    graph = Graph()
+    for item in [*items, "bare"]:
+        graph.upsert_item(item, source.choice(["P", "Q", None]) if item != "bare" else None)
+    for kind in ("knowledge", "behaviour"):
+        for head, facts in random_facts(source, items).items():
+            graph.update(head, facts, kind)
+    graph.remove_item("i3")
+    return graph, [item for item in [*items, "bare"] if item != "i3"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_read_back_from_its_frame_it_answers_the_same(seed):
+    graph, items = lived_in(seed)
+    again = Graph.from_frame(graph.to_frame(), pl.Series(items))
+    assert rest_of(again, [*items, "i3"]) == rest_of(graph, [*items, "i3"])
+    assert again.to_frame().equals(graph.to_frame())
+
+
+def test_read_back_from_its_frame_it_goes_on_being_told():
+    """What comes next replaces by head and source, of items and of entities, as if there had been no file between."""
+    graph, items = lived_in(5)
+    again = Graph.from_frame(graph.to_frame(), items)
+    for its in (graph, again):
+        its.update("i0", [Fact("i0", "r", "brand:A"), Fact("i0", "fits", "bare")])
+        its.update("brand:A", [Fact("brand:A", "owned_by", "brand:C")])
+        its.remove("i1")
+        its.remove("oak")
+        its.upsert_item("i2", "R")
+        its.upsert_item("i3", "P")
+        its.remove_item("i4")
+    assert again.path("i0", "bare") == (Fact("i0", "fits", "bare"),)
+    told = again.to_frame().filter(pl.col("source") == "knowledge")
+    assert told.filter(pl.col("head") == "i0")["tail"].to_list() == ["brand:A", "bare"]
+    assert not told["head"].is_in(["i1", "oak"]).any()
+    assert rest_of(again, [*items, "i3"]) == rest_of(graph, [*items, "i3"])
+
+
+def test_an_empty_frame_leaves_items_without_facts():
+    graph = Graph.from_frame(Graph().to_frame(), ["a", "b"])
+    assert (len(graph), graph.facts("a"), graph.path("a", "b")) == (2, [], None)
+
+
+def test_a_frame_with_a_source_that_is_none_is_refused():
+    frame = shop().to_frame().with_columns(source=pl.lit("rumour"))
+    with pytest.raises(ValueError, match="'rumour': expected one of catalogue, knowledge, behaviour"):
+        Graph.from_frame(frame, ["i0"])
