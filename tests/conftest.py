@@ -63,9 +63,8 @@ def prefix() -> str:
     return f"t{uuid.uuid4().hex[:10]}."
 
 
-@pytest.fixture
-def settings(back_end: str, broker: str, prefix: str, tmp_path: Path) -> Settings:
-    """Settings for a fast worker on this test's broker and topics."""
+def fast_settings(back_end: str, broker: str, prefix: str, data_dir: Path) -> Settings:
+    """Settings for a fast worker on a broker of that kind and topics with that prefix."""
     return Settings(
         brokers=broker,  # type: ignore[arg-type]
         secret=SecretStr(SECRET),
@@ -78,8 +77,14 @@ def settings(back_end: str, broker: str, prefix: str, tmp_path: Path) -> Setting
         ),
         topics=TopicSettings(prefix=prefix, partitions=2, replication=1),
         encoder=EncoderSettings(model="dummy"),
-        worker=WorkerSettings(id="w0", data_dir=tmp_path / "w0", port=0),
+        worker=WorkerSettings(id="w0", data_dir=data_dir, port=0),
     )
+
+
+@pytest.fixture
+def settings(back_end: str, broker: str, prefix: str, tmp_path: Path) -> Settings:
+    """Settings for a fast worker on this test's broker and topics."""
+    return fast_settings(back_end, broker, prefix, tmp_path / "w0")
 
 
 @pytest.fixture
