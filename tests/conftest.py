@@ -1,5 +1,7 @@
 """What every test may ask for: a broker of each kind, settings that fit it, and workers as processes.
 
+How a whole run is shared out among processes says `tests.distribution`.
+
 `back_end` has two values: `local` (Tansu, the broker of `beforehand broker`) and `kafka` (one node of Apache
 Kafka, where BEFOREHAND_KAFKA_HOME names one). A test that needs one of them says so:
 
@@ -11,17 +13,26 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 
 from streaming.broker import LocalBroker
 from streaming.settings import BrokerSettings, EncoderSettings, Settings, TopicSettings, WorkerSettings
+from tests import distribution
 from tests.kafka_cluster import KafkaCluster, why_not
 from tests.stage import Stage
 from tests.worker_process import WorkerProcess
 
 SECRET = "a secret of the tests, long enough"
+
+# How long an example takes depends on what else the machine does, and says nothing about the product.
+hypothesis.settings.register_profile(
+    "beforehand", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("beforehand")
 
 
 @pytest.fixture(
@@ -109,6 +120,22 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., WorkerP
     yield start
     for process in started:
         process.kill()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Further processes, where `-n` gives no number."""
+    return distribution.processes(config)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> distribution.Groups:
+    """Groups of tests, one after the other to the process that is free."""
+    return distribution.Groups(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One of several processes has the tests in the order in which their groups are begun."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: distribution.place(item.nodeid))
 
 
 @pytest.hookimpl(wrapper=True)

