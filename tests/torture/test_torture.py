@@ -13,7 +13,7 @@ from tests.torture.run import COMPACTION, run
 
 @pytest.mark.torture
 @pytest.mark.broker
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_or_doubled_under_harm(tmp_path: Path) -> None:
     reason = why_not()
     if reason:
