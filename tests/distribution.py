@@ -16,12 +16,13 @@ from xdist.scheduler import LoadScopeScheduling
 PROCESSES = 2
 """Of a whole run, where `-n` gives no other number."""
 GROUPS = {
-    "three nodes": r"tests/(torture/test_torture|test_kafka_cluster)\.py::\w+$",
     "demo": r"tests/test_packaging\.py::",
     "one node": r"tests/.*\[kafka\b",
-    "compiled": r"tests/(index|streaming/evaluation)/",
+    "three nodes": r"tests/(torture/test_torture|test_kafka_cluster)\.py::\w+$",
+    "compiled": r"tests/(index|stories|streaming/evaluation)/",
 }
-"""What the ids of a group's tests look like, by its name. They are begun in this order, and before all others."""
+"""What the ids of a group's tests look like, by its name. They are begun in this order, and before all others: when the
+torture begins, what numba compiles for a worker has been compiled for those on the one node."""
 TESTS = Path(__file__).resolve().parent
 
 
