@@ -19,7 +19,8 @@ DOORS = {
     "msgspec.msgpack": {"streaming/codec.py"},
     "faiss": {"index/backend.py"},
     "transformers": {"encoders/bert.py"},
-    "torch": {"encoders/bert.py"},
+    "torch": {"encoders/bert.py", "encoders/graph/kge.py"},
+    "torch_geometric": {"encoders/graph/kge.py"},
     "matplotlib": {"streaming/plots.py"},
     "jinja2": {"streaming/report_page.py"},
 }

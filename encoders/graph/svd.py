@@ -23,7 +23,7 @@ class SvdSettings:
     """Numbers of a vector."""
     exponent: float = 0.5
     """Of the singular values: 0 makes all axes equally wide, 1 keeps their widths."""
-    weights: Mapping[str, float] = field(default_factory=lambda: {GOES_WITH: 1.0})
+    weights: Mapping[str, float] = field(default_factory=lambda: {GOES_WITH: 3.0})
     """Of a relation's facts, beside log(items / heads); 1 where it is not here."""
     seed: int = 0
     """Of the randomised SVD."""

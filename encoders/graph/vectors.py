@@ -1,6 +1,6 @@
 """Item vectors from facts: the sum of what each fact says, to length 1.
 
-Whatever fits the numbers (`encoders.graph.svd`), a vector is a function of an item's facts at
+Whatever fits the numbers (`encoders.graph.svd`, `encoders.graph.kge`), a vector is a function of an item's facts at
 the time: a new item, or one whose facts have changed, has its vector at once and without a rebuild.
 """
 
