@@ -38,12 +38,12 @@ class BehaviourSettings:
     """Numbers of a vector."""
     window: int = 3
     """Two events of a session at most this many places apart meet; a meeting weighs 1 / distance."""
-    shift: float = 5.0
+    shift: float = 15.0
     """A pair has to meet this many times as often as chance would have it; the number of negative samples in
     word2vec's words."""
     smoothing: float = 0.75
     """Exponent of an item's frequency in what chance would have: below 1, rare items are less surprising."""
-    exponent: float = 0.5
+    exponent: float = 1.0
     """Of the singular values: 0 makes all axes equally wide, 1 keeps their widths."""
     seed: int = 0
     """Of the randomised SVD."""
