@@ -36,6 +36,8 @@ class BehaviourSettings:
 
     dimension: int = 128
     """Numbers of a vector."""
+    most: int = 20_000
+    """Items that get a vector, those that were seen most: the time that vectors take grows faster than their number."""
     window: int = 3
     """Two events of a session at most this many places apart meet; a meeting weighs 1 / distance."""
     shift: float = 15.0
@@ -129,7 +131,7 @@ def meetings(sessions: Codes, items: Codes, size: int, window: int) -> sparse.cs
 
     Args:
         sessions: (events,) session of each event; events in time order, sessions may be interleaved.
-        items: (events,) item of each event, from 0 to size - 1.
+        items: (events,) item of each event, from 0 to size - 1; below 0: one that meets nobody, but has its place.
         size: items there are.
         window: places that two events may be apart.
 
@@ -146,7 +148,7 @@ def meetings(sessions: Codes, items: Codes, size: int, window: int) -> sparse.cs
     found = []
     for distance in range(1, window + 1):
         one, other = item[:-distance], item[distance:]
-        kept = (session[:-distance] == session[distance:]) & (one != other)
+        kept = (session[:-distance] == session[distance:]) & (one != other) & (np.minimum(one, other) >= 0)
         low, high = np.minimum(one, other)[kept], np.maximum(one, other)[kept]
         found.append(
             pl.DataFrame({"session": session[:-distance][kept], "low": low, "high": high}).with_columns(
@@ -194,12 +196,13 @@ def _surprise(weights: sparse.csr_matrix, settings: BehaviourSettings) -> sparse
 def _factorised(matrix: sparse.csr_matrix, settings: BehaviourSettings) -> Vectors:
     """Left singular vectors by the singular values to the exponent, rows to length 1: float32 (n, dimension)."""
     size = matrix.shape[0]
-    vectors = np.zeros((size, settings.dimension))
+    vectors = np.zeros((size, settings.dimension), np.float32)
     rank = min(settings.dimension, size)
     if matrix.nnz:
-        left, values, _ = randomized_svd(matrix, rank, n_iter=4, random_state=settings.seed)
-        real = values > 1e-9 * values[0]  # axes of noise have no direction
+        left, values, _ = randomized_svd(matrix.astype(np.float32), rank, n_iter=4, random_state=settings.seed)
+        real = values > 1e-5 * values[0]  # axes of noise have no direction
         vectors[:, :rank][:, real] = left[:, real] * values[real] ** settings.exponent
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[np.diff(matrix.indptr) == 0] = 0
-    return (vectors / np.where(lengths > 1e-9, lengths, 1.0)).astype(np.float32)
+    unit: Vectors = np.divide(vectors, lengths, out=vectors, where=lengths > 1e-6)
+    return unit

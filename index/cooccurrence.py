@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from index.adjacency import ITEM, SLOT, UNIT, find, learn, most_slots, new_heap
+from index.co_settings import CoSettings
 from index.gathering import LOAN, SUM, best_together
 from index.lesson import LEARNING_KINDS, Lesson, Together
 from index.log_columns import number_items, number_sessions, tags
-from index.meetings import MEMORY, PERIOD_MS, WIDEST, count_meetings, counted_places
+from index.meetings import MEMORY, PERIOD_MS, count_meetings, counted_places
 from index.popularity import Leaders
 from index.rows_frame import rows_from_frame, rows_to_frame
 from index.vocabulary import Codes, Vocabulary
@@ -32,60 +32,6 @@ _FURTHEST = 30.0
 _EMPTY = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 _NO_LANE = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0))
 _MOST_LENT = 50
-
-
-@dataclass(frozen=True, slots=True)
-class CoSettings:
-    """How pairs are counted and scored. The defaults are the best on the validation items of Amazon Beauty."""
-
-    window: int = 10
-    """Two events of a session at most this many places apart are a pair; at most 62."""
-    by_distance: bool = True
-    """A pair weighs less the farther apart it is; False: 1 wherever the two stand, for sessions whose order means
-    nothing, as the lines of a basket."""
-    fading: float = 0.7
-    """How fast: a pair weighs distance ** -fading."""
-    backward: float = 0.2
-    """What a pair weighs against its direction; 1 where order means nothing. 0 also leaves `support` without the
-    meetings in the other order."""
-    self_pairs: bool = True
-    """An item may follow itself: a quarter of all clicks repeat the item before. Whether it may be shown is not said
-    here (`CoOccurrence.together`)."""
-    doubt: float = 50.0
-    """Added to an item's total weight, so that one seen once is not sure of its one neighbour. The more a shop hears of
-    an item, the less of it is best: 100 to 200 on Amazon Beauty (16 events an item), 10 on YooChoose clicks (24)."""
-    damping: float = 0.05
-    """A neighbour's score is multiplied by its count to the power of -damping: less of what everybody takes."""
-    half_life_days: float | None = None
-    """After so long an event counts half, by forward decay (Cormode et al. 2009); None: for ever the same. The table
-    must be built anew within 30 half-lives: later events weigh no more than one at that time."""
-    neighbours: int = 100
-    """Neighbours kept of an item; up to twice as many while learning."""
-    popular: int = 200
-    """Most popular items that are kept in order between calls."""
-    per_session: int = 200
-    """Events of a session that teach, the first ones: what a bot may contribute. `fit` stops there; so must whoever
-    makes lessons."""
-    strangers: int = 100_000
-    """Items that lessons may add to the vocabulary, unknown to it before; lessons on further ones teach nothing."""
-    cold_below: int = 5
-    """An item that was seen less often may borrow from its nearest warm items (`CoOccurrence.cold`)."""
-    cold_factor: float = 1.0
-    """What a borrowed score is multiplied by."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.window <= WIDEST or min(self.neighbours, self.popular, self.per_session) < 1:
-            raise ValueError(
-                f"{self}: expected a window from 1 to {WIDEST}, neighbours, popular and per_session of at least 1"
-            )
-        if not 0 <= self.backward <= 1:
-            raise ValueError(f"backward {self.backward}, expected 0 to 1")
-        if min(self.fading, self.damping, self.doubt, self.cold_factor, self.strangers, self.cold_below) < 0:
-            raise ValueError(
-                f"{self}: expected fading, damping, doubt, cold_factor, strangers and cold_below of at least 0"
-            )
-        if self.half_life_days is not None and not self.half_life_days > 0:
-            raise ValueError(f"half_life_days {self.half_life_days}, expected more than 0, or None for no decay")
 
 
 class CoOccurrence:
@@ -314,6 +260,17 @@ class CoOccurrence:
         with self._lock:
             self._reach(max(len(starts) - 1, int(codes.max(initial=-1)) + 1))
             self._lane = (starts, lent["cold"].cast(pl.Int32).to_numpy().copy(), shares)
+
+    def pairs(self, codes: Codes) -> pl.DataFrame:
+        """The neighbours of these items: before and after (codes), weight, low and high (tags of visitors: two where
+        they differ)."""
+        with self._lock:
+            table, slots = self._table[codes].copy(), self._slots[: self._heap[0]].copy()
+        filled = table["filled"].astype(np.int64)
+        place = np.arange(filled.sum()) - np.repeat(np.cumsum(filled) - filled, filled)
+        used = slots[np.repeat(table["start"], filled) + place]
+        columns = {column: used[column].copy() for column in ("after", "weight", "low", "high")}
+        return pl.DataFrame({"before": np.repeat(codes, filled)} | columns)
 
     def to_frame(self) -> pl.DataFrame:
         """One row an item, sorted by id: item_id, seen, heat, total, landmark, latest, and lists of the same length

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,55 +10,6 @@ from numpy.typing import NDArray
 from index.vocabulary import Codes, Vocabulary
 
 Vectors = NDArray[np.float32]
-Hits = list[tuple[str, float]]
-"""Item ids with inner products, best first; ties in the order of the ids."""
-
-
-class ExactIndex:
-    """Nearest items by inner product, every one compared. The contract is that of
-    `index.item_index.ItemIndex`."""
-
-    def __init__(self, dimension: int) -> None:
-        if dimension < 1:
-            raise ValueError(f"dimension {dimension}: expected at least 1")
-        self.dimension = dimension
-        self._vectors: dict[str, Vectors] = {}
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._vectors)
-
-    def __contains__(self, item_id: object) -> bool:
-        return item_id in self._vectors
-
-    def upsert(self, item_ids: Sequence[str], vectors: Vectors) -> None:
-        rows = checked(vectors, self.dimension, len(item_ids))
-        with self._lock:
-            self._vectors.update(zip(item_ids, rows, strict=True))
-
-    def remove(self, item_ids: Iterable[str]) -> None:
-        with self._lock:
-            for item_id in item_ids:
-                self._vectors.pop(item_id, None)
-
-    def vector(self, item_id: str) -> Vectors | None:
-        row = self._vectors.get(item_id)
-        return None if row is None else row.copy()
-
-    def cosines(self, item_ids: Sequence[str], query: Vectors) -> dict[str, float]:
-        found = [item_id for item_id in item_ids if item_id in self._vectors]
-        return {item_id: float(inner(self._vectors[item_id][None, :], query)[0]) for item_id in found}
-
-    def search(self, queries: Vectors, k: int) -> list[Hits]:
-        asked = checked(queries, self.dimension)
-        checked_k(k)
-        with self._lock:
-            item_ids = list(self._vectors)
-            rows = np.array(list(self._vectors.values()), dtype=np.float32).reshape(-1, self.dimension)
-        return [ranked(item_ids, inner(rows, query), k) for query in asked]
-
-    def nearest(self, queries: Vectors, k: int) -> list[list[str]]:
-        return [[item_id for item_id, _ in hits] for hits in self.search(queries, k)]
 
 
 class ExactVectors:
@@ -144,12 +94,6 @@ def inner(rows: Vectors, query: Vectors) -> Vectors:
     events would not give the same bytes.
     """
     return np.add.reduce(rows * query, axis=1)  # type: ignore[no-any-return]
-
-
-def ranked(item_ids: Sequence[str], scores: Vectors, k: int) -> Hits:
-    """The k best of `item_ids`, best first, ties by id."""
-    order = sorted(zip((-scores).tolist(), item_ids, strict=True))
-    return [(item_id, -score) for score, item_id in order[:k]]
 
 
 def best(codes: Codes, scores: Vectors, count: int, vocabulary: Vocabulary) -> Codes:

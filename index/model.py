@@ -1,12 +1,15 @@
 """The model folder: everything a worker was taught, in files that say what they are.
 
     manifest.json            formats, versions, digests, settings, and the SHA-256 of each other file
-    whitening.safetensors    text vectors to item vectors
-    tables.parquet           the counts
     items.parquet            the items that were known when it was built
+    tables.parquet           counts: what goes with what
+    sessions.parquet         the sessions whose visitors are neighbours
+    facts.parquet            the knowledge graph
+    whitening.safetensors    from a text's vector to an item's
+    graph.*, behaviour.*     the other spaces in which items have vectors
+    index.faiss, vectors.*   the vectors of the items, and the index over them
 
-No pickle: reading a folder runs nothing. Item vectors are not in it; a worker encodes what it meets, and its
-cache keeps them.
+No pickle: reading a folder runs nothing.
 """
 
 from __future__ import annotations
@@ -24,16 +27,14 @@ from typing import Any
 import polars as pl
 
 from encoders.errors import EncoderError
-from encoders.whitening import Whitening
-from index.counts import Counts, CountSettings
 from index.errors import ModelFolderError
+from index.tables import Tables, TableSettings
+from index.vector_index import VectorIndex
 
-FORMAT = 1
+FORMAT = 2
 """What this release writes, and the only one it reads."""
 
 MANIFEST = "manifest.json"
-WHITENING = "whitening.safetensors"
-TABLES = "tables.parquet"
 ITEMS = "items.parquet"
 
 
@@ -46,7 +47,7 @@ class Manifest:
     text: str
     """Digest of the text encoder; the whitening is of use with no other."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What it was built with; `counts` is needed to read the tables."""
+    """What it was built with; `tables` is needed to read them."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What was measured while building, by name."""
     seeds: Mapping[str, int] = field(default_factory=dict)
@@ -54,7 +55,8 @@ class Manifest:
     licence: str = ""
     """Licence of the base model, where it was given."""
     learned: Mapping[str, int] = field(default_factory=dict)
-    """How far each partition of the `learned` topic is contained, by partition."""
+    """The last offset that its tables contain of each source partition, by `topic/partition`; empty: they were fitted
+    on files."""
     format: int = FORMAT
     product: str = ""
     """Version of the product that wrote it."""
@@ -67,9 +69,9 @@ class ModelFolder:
     """A model, in memory. `save` writes a folder, `load` reads one."""
 
     manifest: Manifest
-    counts: Counts
-    whitening: Whitening
+    tables: Tables
     items: pl.DataFrame
+    index: VectorIndex
 
     @property
     def version(self) -> str:
@@ -96,15 +98,15 @@ class ModelFolder:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         try:
-            self.whitening.save(beside / WHITENING)
-            self.counts.to_frame().write_parquet(beside / TABLES)
+            self.tables.save(beside)
+            self.index.save(beside)
             self.items.write_parquet(beside / ITEMS)
             written = replace(
                 self.manifest,
                 format=FORMAT,
                 product=importlib.metadata.version("beforehand"),
-                settings={**self.manifest.settings, "counts": asdict(self.counts.settings)},
-                files={name: _sha256(beside / name) for name in (WHITENING, TABLES, ITEMS)},
+                settings={**self.manifest.settings, "tables": self.tables.settings.as_dict()},
+                files={path.name: _sha256(path) for path in sorted(beside.iterdir())},
             )
             (beside / MANIFEST).write_bytes(_json(written))
             _put(beside, folder)
@@ -114,16 +116,15 @@ class ModelFolder:
 
     @classmethod
     def load(cls, folder: Path) -> ModelFolder:
-        """Reads what `save` wrote, each file held against its SHA-256 first.
+        """Reads what `save` wrote, each file held against its SHA-256 first. Vectors and index stay on disk, mapped.
 
         Raises:
             ModelFolderError: no such folder, a file is missing or damaged, or another format.
         """
         manifest = _read_manifest(folder)
-        for name in (WHITENING, TABLES, ITEMS):
+        for name, expected in manifest.files.items():
             path = folder / name
-            expected = manifest.files.get(name)
-            if not path.is_file() or expected is None:
+            if not path.is_file():
                 raise ModelFolderError(f"{path}: missing from the model folder; build it anew")
             if (found := _sha256(path)) != expected:
                 raise ModelFolderError(
@@ -131,14 +132,10 @@ class ModelFolder:
                     "build it anew"
                 )
         try:
-            settings = CountSettings(**manifest.settings["counts"])
-            return cls(
-                manifest=manifest,
-                counts=Counts.from_frame(pl.read_parquet(folder / TABLES), settings),
-                whitening=Whitening.load(folder / WHITENING),
-                items=pl.read_parquet(folder / ITEMS),
-            )
-        except (EncoderError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as exc:
+            items = pl.read_parquet(folder / ITEMS, glob=False)
+            tables = Tables.load(folder, items, TableSettings.from_dict(manifest.settings["tables"]))
+            return cls(manifest, tables, items, VectorIndex.open(folder, tables.vocabulary))
+        except (EncoderError, KeyError, OSError, TypeError, ValueError, pl.exceptions.PolarsError) as exc:
             raise ModelFolderError(f"{folder}: cannot be read ({exc}); build it anew") from exc
 
 

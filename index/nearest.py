@@ -30,6 +30,8 @@ IVF_FROM = 1000
 VISITED_MOST = 8192
 """A search visits lists of at most about this many rows, some 0.5 ms, even where that misses the recall asked for."""
 
+FLAT_TO = 20_000
+"""Up to so many rows an exact search of a batch costs some 200 us a query; `python benchmarks/vector_index.py`."""
 SQ8_TO = 2_000_000
 """Above this many rows the codes of SQ8 no longer fit well into memory."""
 
@@ -196,6 +198,17 @@ def cost(
     return min(spent) / len(queries) * 1e6
 
 
+def kind_for(count: int) -> Kind:
+    """The kind of an index of so many rows, wherever it is built.
+
+    >>> kind_for(12_101), kind_for(100_000), kind_for(5_000_000)
+    (<Kind.FLAT: 'flat'>, <Kind.IVF_SQ8: 'ivf-sq8'>, <Kind.IVF_PQ: 'ivf-pq'>)
+    """
+    if count <= FLAT_TO:
+        return Kind.FLAT
+    return Kind.IVF_SQ8 if count <= SQ8_TO else Kind.IVF_PQ
+
+
 def choose(
     vectors: Vectors,
     *,
@@ -207,7 +220,8 @@ def choose(
 ) -> Kind:
     """The kind that suits so many rows on this machine: flat while one query of a batch costs at most the budget.
 
-    It is measured, so that near the border two calls may differ: who needs equal bytes chooses once and keeps it.
+    It is measured, so that near the border two calls may differ: how `FLAT_TO` was found, and no way to build a model
+    folder that is to be equal everywhere.
 
     Args:
         vectors: (n, dimension), the rows that are to be searched.

@@ -168,7 +168,7 @@ class Snapshot:
                     f"{folder}: index format {about['format']!r}, this release reads {FORMAT}; build it anew"
                 )
             kind, shape = Kind(about["kind"]), (int(about["rows"]), int(about["dimension"]))
-            ids = pl.read_parquet(folder / ITEMS)["item_id"]
+            ids = pl.read_parquet(folder / ITEMS, glob=False)["item_id"]
             vectors = np.load(folder / VECTORS, mmap_mode="r" if mmap and shape[0] else None, allow_pickle=False)
             if (
                 vectors.shape != shape

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from index.exact import Vectors, checked, checked_codes, checked_k
 from index.live import LiveRows
-from index.nearest import Kind, choose
+from index.nearest import Kind
 from index.snapshot import SearchSettings, Snapshot
 from index.vocabulary import Codes, Vocabulary
 
@@ -153,11 +153,6 @@ class VectorIndex:
         with self._lock:
             drift, size = self._live.drift, len(self._live)
         return drift > max(self.rebuilding.least, self.rebuilding.share * size)
-
-    def choose(self, *, budget_us: float = 200, batch: int = 32) -> Kind:
-        """The kind that suits the items there are, see `index.nearest.choose`; measured: equal calls may differ."""
-        _, vectors = self._all(self._copy())
-        return choose(vectors, budget_us=budget_us, batch=batch, threads=self.settings.threads)
 
     def rebuild(self, kind: Kind | None = None, *, folder: Path | None = None) -> Rebuilt:
         """A snapshot of all items there are; the index serves on meanwhile and changes only by `swap`.

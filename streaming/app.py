@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import signal
 import sys
@@ -38,7 +37,7 @@ from streaming.exits import Exit, die
 from streaming.intake import Intake, Source
 from streaming.items import Shop
 from streaming.outputs import Outputs
-from streaming.pages import Answer, Pages, text
+from streaming.pages import Answer, Pages, as_json, text
 from streaming.privacy import Pseudonyms
 from streaming.reading import HeldConsumer
 from streaming.records import Receipt, Tick
@@ -170,6 +169,7 @@ class WorkerApp(faust.App):
                 "/live": lambda: text(self.not_alive()),
                 "/ready": lambda: text(self.not_ready()),
                 "/metrics": self.metrics_page,
+                "/learned": lambda: as_json(self.engine.shop.what_was_learned()),
                 "/states": self.states_page,
             },
             self.settings.worker.host,
@@ -325,7 +325,7 @@ class WorkerApp(faust.App):
         """Everything this worker holds; on loopback, under pseudonyms."""
         owned = sorted(self.consumer.owned_partitions())
         states = {session: state.hex() for number in owned for session, state in self.store.encoded(number)}
-        return 200, "application/json", json.dumps({"partitions": owned, "states": states}).encode()
+        return as_json({"partitions": owned, "states": states})
 
 
 def create_app(settings: Settings) -> WorkerApp:

@@ -1,32 +1,64 @@
-"""A model folder out of a shop folder: what `beforehand build` and the demo both do."""
+"""A model out of a shop's past: what `beforehand build`, `evaluate` and the demo all do."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from encoders.catalogue import item_text
 from encoders.errors import EncoderError
-from encoders.text import TextEncoder
-from index.build import BuildSettings, build
-from index.counts import CountSettings
+from encoders.graph.facts import Relations
+from encoders.text import TextEncoder, Vectors
+from encoders.whitening import Whitening
+from index.co_settings import CoSettings
 from index.errors import IndexingError
-from index.model import ModelFolder
+from index.lesson import LEARNING_KINDS
+from index.model import Manifest, ModelFolder
+from index.tables import GraphMethod, Tables, TableSettings
 from streaming.errors import InputError
+from streaming.fitting import MOMENTS, Chosen, choose_on, hold_out
+from streaming.graph_choice import choose_graph
+from streaming.items import Shop, items_of
+from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo
 
-SETS = CountSettings(backward=1.0, damping=0.0, by_distance=False)
-"""How pairs are counted where the order of a session's events means nothing, as in a basket."""
-SET_WEIGHTS = {"near": 0.05, "prior": 0.3, "decay": 0.9}
-"""How their parts are ranked: who has one milk in the basket does not want another. Measured on Complete Journey:
-rest of the basket hit .389 by 10 items, .305 with `near` .8, .332 by popularity."""
+TEXT_DIMENSION = 128
+TEXTS_AT_ONCE = 256
+DIGEST_ROWS = 200_000
+TEXT_COLUMNS = ("title", "brand", "category")
+EVENT_COLUMNS = ("kind", "session_id", "time", "item_id", "user_id")
 
 Note = Callable[[str, int, int], None]
 """Hears of the stage, what is done of it, and the total."""
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a model is made of."""
+
+    info: ShopInfo
+    events: pl.DataFrame
+    """kind, session_id, time, item_id, user_id; in time order, of kinds that teach."""
+    items: pl.DataFrame
+    facts: pl.DataFrame
+    texts: Vectors
+    """(items, text encoder's dimension), of the items in their order; zeros where titles say nothing."""
+    whitening: Whitening
+
+    def until(self, events: pl.DataFrame) -> Past:
+        """The same shop, of which no more than these events have happened."""
+        return replace(self, events=events)
 
 
 @dataclass(slots=True)
@@ -36,6 +68,8 @@ class BuildReport:
     model: str
     version: str
     metrics: dict[str, float]
+    ranking: dict[str, float]
+    """The weights that were chosen."""
     stages_s: dict[str, float] = field(default_factory=dict)
     """Wall time by stage, in order."""
 
@@ -45,6 +79,7 @@ class BuildReport:
             "model": self.model,
             "version": self.version,
             **self.metrics,
+            "ranking": self.ranking,
             "build_s": round(sum(self.stages_s.values()), 3),
             "stages_s": {name: round(seconds, 3) for name, seconds in self.stages_s.items()},
         }
@@ -67,39 +102,179 @@ class Stopwatch:
         self._stage, self._since = stage, now
 
 
-def build_model(
+def past_of(
     events: pl.DataFrame,
     items: pl.DataFrame,
+    facts: pl.DataFrame,
     info: ShopInfo,
-    folder: Path,
     encoder: TextEncoder,
     *,
     until: int | None = None,
-    note: Note = lambda _stage, _done, _total: None,
-) -> tuple[ModelFolder, BuildReport]:
-    """Counts and whitening of a shop's past, written to `folder`.
+    note: Note = _silent,
+) -> Past:
+    """A shop's past with the vectors of its items' texts, each text encoded once.
 
     Args:
         until: ms since the epoch; only events before it are looked at.
 
     Raises:
-        InputError: there is nothing to learn from, or `folder` is something that is no model folder.
+        InputError: there are no items.
     """
     if items.is_empty():
         raise InputError("the shop has no items, expected a table `items` with at least one; add it")
+    if "user_id" not in events.columns:
+        events = events.with_columns(user_id=pl.lit(None, pl.String))
+    used = events.select(EVENT_COLUMNS).filter(pl.col("kind").is_in(LEARNING_KINDS), pl.col("item_id").is_not_null())
+    if until is not None:
+        used = used.filter(pl.col("time") < until)
+    used = used.sort("time", maintain_order=True)
+    if not info.titles:
+        nothing = np.zeros((len(items), encoder.dimension), np.float32)
+        return Past(info, used, items, facts, nothing, Whitening.identity(encoder.dimension))
+    lacking = [pl.lit(None, pl.String).alias(name) for name in TEXT_COLUMNS if name not in items.columns]
+    texts = [item_text(*row) for row in items.with_columns(lacking).select(TEXT_COLUMNS).iter_rows()]
+    distinct = list(dict.fromkeys(texts))
+    note("texts", 0, len(distinct))
+    parts = []
+    for start in range(0, len(distinct), TEXTS_AT_ONCE):
+        parts.append(encoder.encode(distinct[start : start + TEXTS_AT_ONCE]))
+        note("texts", min(start + TEXTS_AT_ONCE, len(distinct)), len(distinct))
+    vectors = np.concatenate(parts)
+    place = {text: number for number, text in enumerate(distinct)}
+    rows = vectors[[place[text] for text in texts]]
+    return Past(info, used, items, facts, rows, Whitening.fit(vectors, TEXT_DIMENSION))
+
+
+def table_settings(info: ShopInfo, relations: Relations = "safe", graph: GraphMethod = "svd") -> TableSettings:
+    """How the tables of such a shop are made."""
+    counts = CoSettings(self_pairs=info.repeats_allowed)
+    if not info.ordered:
+        counts = replace(counts, backward=1.0, damping=0.0, by_distance=False)
+    return TableSettings(counts=counts, relations=relations, graph=graph)
+
+
+def ranking_settings(info: ShopInfo) -> RankingSettings:
+    """Where the choice of weights begins."""
+    start = RankingSettings(repeat=info.repeats_allowed)
+    return start if info.ordered else replace(start, decay=0.9)
+
+
+def fitted(past: Past, settings: TableSettings, note: Note = _silent) -> Tables:
+    """The tables of a past."""
+    return Tables.fit(past.events, past.items, past.facts, past.whitening, settings, note)
+
+
+def stocked(past: Past, tables: Tables, encoder: TextEncoder) -> Shop:
+    """A shop with all its items; nothing is chosen yet."""
+    shop = Shop(encoder, tables)
+    shop.stock(list(items_of(past.items)), past.texts)
+    return shop
+
+
+def choose(
+    past: Past, encoder: TextEncoder, settings: TableSettings, *, moments: int = MOMENTS, note: Note = _silent
+) -> Chosen:
+    """Weights and calibration, chosen on the last part of the past by tables of what was before it.
+
+    Args:
+        moments: to choose on, at most.
+    """
+    held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
+    tables = fitted(past.until(held.before), settings, note)
+    start, trials = ranking_settings(past.info), []
+    if settings.graph == "auto":
+        note("facts", 0, 1)
+        choice = choose_graph(tables, past.items["item_id"].to_list(), held.moments, start)
+        trials = choice.trials
+        method: GraphMethod = "svd" if trials[0].method == "svd" else "kge"
+        tables = replace(tables, settings=replace(settings, graph=method), graph_vectors=choice.vectors)
+        note("facts", 1, 1)
+    shop = stocked(past, tables, encoder)
+    note("weights", 0, 1)
+    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered)
+    note("weights", 1, 1)
+    return replace(chosen, trials=tuple(trials))
+
+
+def taught(past: Past, encoder: TextEncoder, chosen: Chosen, note: Note = _silent) -> Shop:
+    """A shop with tables of all of the past, made and ranked as chosen."""
+    shop = stocked(past, fitted(past, chosen.tables, note), encoder)
+    shop.ranking, shop.calibration = asdict(chosen.ranking), chosen.calibration
+    return shop
+
+
+def build_model(
+    past: Past,
+    folder: Path,
+    encoder: TextEncoder,
+    *,
+    settings: TableSettings | None = None,
+    until: int | None = None,
+    moments: int = MOMENTS,
+    note: Note = _silent,
+) -> tuple[ModelFolder, BuildReport]:
+    """A model of a shop's past, written to `folder`. Equal input gives an equal folder.
+
+    Args:
+        settings: of the tables; None: as `table_settings` has them.
+        until: as `past_of` had it, for the manifest.
+        moments: that weights are chosen on, at most.
+
+    Raises:
+        InputError: `folder` is something that is no model folder.
+    """
     watch = Stopwatch()
-    watch.begin("counts")
 
     def heard(stage: str, done: int, total: int) -> None:
         watch.begin(stage)
         note(stage, done, total)
 
-    weights = ({} if info.ordered else SET_WEIGHTS) | ({"repeat": True} if info.repeats_allowed else {})
-    settings = BuildSettings(ranking=weights) if info.ordered else BuildSettings(counts=SETS, ranking=weights)
     try:
-        model = build(events, items, folder, encoder, until=until, progress=heard, settings=settings)
+        settings = settings or table_settings(past.info)
+        chosen = choose(past, encoder, settings, moments=moments, note=heard)
+        shop = taught(past, encoder, chosen, heard)
+        heard("writing", 0, 1)
+        metrics = {
+            "events": len(past.events),
+            "items": len(past.items),
+            "moments": chosen.moments,
+            "ndcg_10_held_out": chosen.tuned.held_out,
+        }
+        if chosen.calibration.quality is not None:
+            metrics |= {f"calibration_{name}": value for name, value in asdict(chosen.calibration.quality).items()}
+        model = ModelFolder(
+            Manifest(
+                data=data_digest(past.events, past.items),
+                text=encoder.digest,
+                settings={
+                    "until": until,
+                    "ranking": asdict(chosen.ranking),
+                    "calibration": chosen.calibration.to_dict(),
+                    "graph": [trial._asdict() for trial in chosen.trials],
+                    "shop": past.info.model_dump(
+                        include={"time_zone", "session_idle_ms", "repeats_allowed", "ordered"}
+                    ),
+                },
+                metrics=metrics,
+            ),
+            shop.tables,
+            past.items,
+            shop.index,
+        ).save(folder)
+        heard("writing", 1, 1)
     except (EncoderError, IndexingError) as exc:
         raise InputError(str(exc)) from exc
     watch.begin(None)
-    metrics = dict(model.manifest.metrics)
-    return model, BuildReport(str(folder), model.version, metrics, watch.stages_s)
+    ranking = {name: value for name, value in asdict(chosen.ranking).items() if isinstance(value, float)}
+    return model, BuildReport(str(folder), model.version, metrics, ranking, watch.stages_s)
+
+
+def data_digest(events: pl.DataFrame, items: pl.DataFrame) -> str:
+    """16 hex characters of the rows, their order included; nested columns of the items are left out."""
+    content = hashlib.sha256()
+    flat = items.select(name for name, kind in items.schema.items() if not kind.is_nested())
+    for frame in (events.select(EVENT_COLUMNS), flat):
+        content.update(repr(frame.columns).encode())
+        for part in frame.iter_slices(DIGEST_ROWS):
+            content.update(part.write_csv(include_header=False).encode())
+    return content.hexdigest()[:16]

@@ -9,10 +9,10 @@ from typing import Literal
 
 from streaming.items import sellable
 from streaming.records import Item, Reason
+from streaming.sentences import shortened
 
 REMOVED_KEPT = 100_000
 """Items whose removal is remembered: one of them that comes back is back in stock, not new."""
-TITLE_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class ChangeFinder:
 def reason(change: Change, items: Mapping[str, Item]) -> Reason:
     """Why the item is offered now, in words."""
     item = items.get(change.item_id)
-    title = _shortened(item.title) if item is not None else change.item_id
+    title = shortened(item.title) if item is not None else change.item_id
     now, before = _money(change.price, change.currency), _money(change.old_price, change.currency)
     if change.trigger == "price_drop":
         sentence, chinese = f"{title}: now {now}, before {before}.", f"{title}：现价 {now}，原价 {before}。"
@@ -120,8 +120,3 @@ def _money(amount: float | None, currency: str | None) -> str:
     ('1,234.50 EUR', '')
     """
     return "" if amount is None else f"{amount:,.2f} {currency or ''}".strip()
-
-
-def _shortened(title: str) -> str:
-    words = " ".join(title.split())
-    return words if len(words) <= TITLE_CHARS else words[: TITLE_CHARS - 1].rstrip() + "…"

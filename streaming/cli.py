@@ -59,7 +59,7 @@ COMMANDS = {
     "sessions": Command("streaming.commands.sessions:sessions", "Print the state of every live session."),
     "dead-letters": Command("streaming.commands.dead_letters:app", "List what could not be read, and send it again."),
     "import": Command("streaming.commands.import_:import_", "Check a shop's files and write them as a shop folder."),
-    "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past, without training."),
+    "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past."),
     "evaluate": Command(
         "streaming.commands.evaluate:evaluate",
         "Measure the ranking of a model's settings on a shop's past, beside baselines.",

@@ -16,7 +16,7 @@ from streaming.items import Shop
 from streaming.local_time import shop_offset_min
 from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
-from streaming.ranking import Candidate, Ranking, select
+from streaming.ranking import Candidate, Ranking, RankingSettings, select
 from streaming.reasons import explain
 from streaming.records import IndexVersion, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
@@ -78,8 +78,8 @@ class Grounds:
     """As they are now: an operator may have changed them."""
     shop: Shop
     pseudonyms: Pseudonyms
-    repeat: bool
-    """Whether an item of the history may be offered again."""
+    ranking: RankingSettings
+    """Of which is asked here whether an item of the history may be offered again, and how much may be of one brand."""
     now: int | None
     """Wall time for `made_at`; None: the event's time."""
     ranked: int = 0
@@ -122,7 +122,7 @@ def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds
         told = said.after_withdrawing(told)
     ranked: tuple[str, ...] = ()
     if ranking is not None and grounds.ranked:
-        ranked = head_of(ranking, moment.state, grounds.shop, count=grounds.ranked, repeat=grounds.repeat)
+        ranked = head_of(ranking, moment.state, grounds.shop, count=grounds.ranked, repeat=grounds.ranking.repeat)
     decision = Decision(
         event,
         prediction=outcome if isinstance(outcome, Prediction) else None,
@@ -156,8 +156,9 @@ def _speak(
         time=time,
         count=settings.triggers.offers,
         cooldown_ms=rules.item_cooldown_ms,
-        repeat=grounds.repeat,
+        repeat=grounds.ranking.repeat,
         enough=rules.min_gain,
+        brand_share=grounds.ranking.brand_share,
         lead=moment.lead,
     )
     items = grounds.shop.items
@@ -223,6 +224,7 @@ def _record(
             Offer(item_id=offer.item_id, score=offer.score, reasons=why)
             for offer, why in zip(offers, reasons, strict=True)
         ],
+        calibrated=ranking is not None and ranking.calibrated,
         model=shop.model,
         index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),
         level=ranking.level if ranking is not None else "full",

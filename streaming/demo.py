@@ -12,21 +12,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from rich.console import Console
 
+from encoders.behaviour import BehaviourSettings
 from encoders.catalogue import item_text
 from encoders.text import TextEncoder
-from streaming import codec, connections, topics
+from streaming import building, codec, connections, topics
 from streaming.admin import create_topics, wanted
 from streaming.broker import LocalBroker
-from streaming.building import Note, Stopwatch, build_model
+from streaming.building import Note, Stopwatch, build_model, table_settings
 from streaming.decisions import prediction_id
 from streaming.demo_live import Show, TimedDelivery
 from streaming.demo_past import FROM, Past, past_of
@@ -46,6 +48,10 @@ from streaming.tail import tail
 from streaming.text_encoder import text_encoder
 
 _TEXTS_AT_ONCE = 256
+NO_FACTS = pl.DataFrame(schema={"head": pl.String, "relation": pl.String, "tail": pl.String})
+"""The demo's shop brings none besides what its catalogue says."""
+MOMENTS = 1000
+"""That weights are chosen on: fewer than `build` takes, for a demo has no patience."""
 DECIDED_S = 60.0
 """How long the worker may take for what waits after the last event."""
 
@@ -151,8 +157,10 @@ class Demo:
     def _build(self, past: Past, texts: TextEncoder) -> None:
         folder = self._options.folder
         with self._stage("model"):
+            known = building.past_of(past.history, past.catalogue, NO_FACTS, past.info, texts, note=self._note)
+            settings = replace(table_settings(past.info), behaviour=BehaviourSettings(most=len(past.catalogue)))
             model, _ = build_model(
-                past.history, past.catalogue, past.info, folder / "model", texts, until=FROM, note=self._note
+                known, folder / "model", texts, settings=settings, until=FROM, moments=MOMENTS, note=self._note
             )
         self._say(
             f"counts and text vectors are built from {len(past.history):,} purchases of January to October"

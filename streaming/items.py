@@ -5,21 +5,31 @@ Everything is called from one thread, the model's, so that a step never sees hal
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from encoders.catalogue import item_text
 from encoders.errors import EncoderError
+from encoders.graph.facts import Fact
 from encoders.text import TextEncoder
-from encoders.whitening import Whitening
-from index.counts import Counts
+from index import fusion
+from index.calibration import Calibration
+from index.cold_lane import ColdLane
 from index.errors import IndexingError
-from index.item_index import ItemIndex
+from index.lesson import Lesson
 from index.model import ModelFolder
+from index.nearest import kind_for
+from index.tables import Tables
+from index.vector_index import VectorIndex
+from index.vocabulary import Codes
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.records import Facts, Item, Learned
@@ -33,8 +43,6 @@ TEXTS_KEPT = 16_384
 """Vectors of queries and of titles of unknown items that are kept, least recently used dropped first."""
 TITLES_KEPT = 16_384
 """Titles of items that the catalogue does not have, as events told them."""
-POPULAR_KEPT = 200
-"""Items that have a popularity at all; that of the others is too small to matter."""
 
 
 class Shop:
@@ -47,59 +55,91 @@ class Shop:
     def __init__(
         self,
         texts: TextEncoder,
-        whitening: Whitening | None = None,
-        counts: Counts | None = None,
+        tables: Tables | None = None,
         *,
         model: str = "none",
-        weights: Mapping[str, float] | None = None,
+        ranking: Mapping[str, float] | None = None,
+        calibration: Calibration | None = None,
+        index: VectorIndex | None = None,
+        described: Mapping[str, str] | None = None,
+        marks: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
         """
         Args:
-            texts: with a cache, since a new model folder asks for all items again.
-            whitening: of the texts' vectors; None: they stay as they are.
-            counts: what was learned before; None: nothing.
+            texts: with a cache, since a new model folder may ask for all items again.
+            tables: what was learned before; None: nothing, and text vectors stay as they are.
             model: what predictions call the model.
-            weights: of the ranking, as the model folder has them; none: those of `RankingSettings`.
+            ranking: settings, as the model folder has them; none: those of `RankingSettings`.
+            calibration: of scores; None: they are no probabilities.
+            index: vectors of items, in the layout of `tables`; None: none yet.
+            described: what the vectors in it were made of, by item.
+            marks: last offset of each source (topic, partition) that is in `tables`.
         """
         self._texts = texts
-        self._whitening = whitening or Whitening.identity(texts.dimension)
-        self.counts = counts or Counts()
+        self.tables = tables or Tables.empty(texts.dimension)
+        self.vocabulary = self.tables.vocabulary
+        self.counts, self.knn, self.graph = self.tables.counts, self.tables.knn, self.tables.graph
+        self.layout = self.tables.layout
+        self.dimension = self.layout.session
+        """Of an item's vector as the session encoder takes it: text, graph and behaviour."""
         self.model = model
-        self.weights = dict(weights or {})
-        self.snapshot = f"{texts.digest}-{self._whitening.digest}"
+        self.ranking = dict(ranking or {})
+        self.calibration = calibration or Calibration.none("the model brings no calibration")
+        self.snapshot = f"{texts.digest}-{self.tables.digest}"
         """Names the vector space: equal snapshots, equal vectors."""
-        self.dimension = self._whitening.dimension
         self.items: dict[str, Item] = {}
-        self.index = ItemIndex(self.dimension)
-        self.facts: dict[str, Facts] = {}
+        self.index = index or VectorIndex(self.vocabulary, self.layout.dimension)
+        self.lane = ColdLane(self.counts, self.index, self.layout)
         self.learned = 0
         """Records of `learned` that were applied."""
         self.version = 0
-        self._marks: dict[tuple[str, int], int] = {}
-        self._read: OrderedDict[str, Vector] = OrderedDict()  # text -> (dimension,)
+        self._described = dict(described or {})
+        self._marks = dict(marks or {})
+        self._told: dict[str, Facts | None] = {}  # by head, as `knowledge` has them; None: taken back
+        self._read: OrderedDict[str, Vector] = OrderedDict()  # text -> (text dimension,)
         self._titles: OrderedDict[str, str] = OrderedDict()  # item id -> text
-        self._popular: dict[str, float] | None = None
+        self._popular: Codes | None = None
 
     @classmethod
     def open(cls, folder: Path | None, texts: TextEncoder) -> Shop:
         """A shop without items, with the model of a folder that `beforehand build` wrote; None: without a model.
 
         Raises:
-            InputError: the folder cannot be read, or was built with another text encoder.
+            InputError: the folder cannot be read, brings what are no settings, or was built with another text encoder.
         """
         if folder is None:
             return cls(texts)
         try:
             model = ModelFolder.load(folder)
+            if model.manifest.text != texts.digest:
+                raise InputError(
+                    f"{folder}: built with text encoder {model.manifest.text}, expected {texts.digest}, which is "
+                    "served; set BEFOREHAND_ENCODER__MODEL to the one it was built with, or build it anew"
+                )
+            return cls.of(model, texts)
         except (IndexingError, EncoderError) as exc:
             raise InputError(str(exc)) from exc
-        if model.manifest.text != texts.digest:
-            raise InputError(
-                f"{folder}: built with text encoder {model.manifest.text}, expected {texts.digest}, which is served; "
-                "set BEFOREHAND_ENCODER__MODEL to the one it was built with, or build it anew"
-            )
-        weights = model.manifest.settings.get("ranking")
-        return cls(texts, model.whitening, model.counts, model=model.version, weights=weights)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise InputError(f"{folder}: the manifest brings settings that are none ({exc}); build it anew") from exc
+
+    @classmethod
+    def of(cls, model: ModelFolder, texts: TextEncoder) -> Shop:
+        """A shop without items, with a model. The vectors of the items that the model knows are those of the model, as
+        long as the catalogue describes the items alike."""
+        calibration = model.manifest.settings.get("calibration")
+        shop = cls(
+            texts,
+            model.tables,
+            model=model.version,
+            ranking=model.manifest.settings.get("ranking"),
+            calibration=Calibration.from_dict(calibration) if calibration else None,
+            index=model.index,
+            described={item.item_id: description(item) for item in items_of(model.items)},
+            marks={_source(name): mark for name, mark in model.manifest.learned.items()},
+        )
+        codes = shop.vocabulary.codes(model.items["item_id"].to_list())
+        shop.lane.meet(codes, shop.index.vectors(codes))
+        return shop
 
     def with_model(self, folder: Path) -> Shop:
         """A shop that knows the same items and facts, under another model. What was learned live since this one was
@@ -110,8 +150,14 @@ class Shop:
         """
         other = Shop.open(folder, self._texts)
         other.upsert(list(self.items.values()))
-        other.facts = dict(self.facts)
-        other.learned, other._marks = self.learned, dict(self._marks)
+        for head, facts in self._told.items():
+            if facts is None:
+                other.remove_facts(head)
+            else:
+                other.upsert_facts(facts)
+        other.learned = self.learned
+        for source, mark in self._marks.items():
+            other._marks[source] = max(mark, other._marks.get(source, -1))
         other._titles = OrderedDict(self._titles)
         return other
 
@@ -119,26 +165,45 @@ class Shop:
     def upsert(self, items: Sequence[Item]) -> None:
         """Items as they now are. Texts that are new are encoded, all in one call; a new price costs nothing."""
         latest = {item.item_id: item for item in items}
-        changed = [item for item in latest.values() if self._text_of(item.item_id) != _text(item)]
-        if changed:
-            self.index.upsert([item.item_id for item in changed], self._vectors([_text(item) for item in changed]))
-            self.version += 1
+        changed = [item for item in latest.values() if self._described.get(item.item_id) != description(item)]
         self.items.update(latest)
+        for item in changed:
+            self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
+            self._described[item.item_id] = description(item)
+        if changed:
+            self._place([item.item_id for item in changed], self._text_vectors([_text(item) for item in changed]))
+
+    def stock(self, items: Sequence[Item], texts: Vector) -> None:
+        """Many items at once, with the vectors of their texts, (n, text encoder's dimension), at hand."""
+        self.items.update((item.item_id, item) for item in items)
+        self._described.update((item.item_id, description(item)) for item in items)
+        for item in items:
+            self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
+        codes, rows = self._put([item.item_id for item in items], self._whitened(texts))
+        self.index.swap(self.index.rebuild(kind_for(len(self.index))))
+        self.lane.meet(codes, rows)
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Items that are no longer sold; one that is not there is passed over."""
         leaving = [item_id for item_id in item_ids if self.items.pop(item_id, None) is not None]
         if leaving:
-            self.index.remove(leaving)
+            self.index.remove(self.vocabulary.codes(leaving))
+            for item_id in leaving:
+                self._described.pop(item_id, None)
+                self.graph.remove_item(item_id)
             self.version += 1
 
     def upsert_facts(self, facts: Facts) -> None:
-        """All facts of one head, in place of those before."""
-        self.facts[facts.head] = facts
+        """All facts of one head, in place of those before. An item's vector follows at once."""
+        self._told[facts.head] = facts
+        self.graph.update(facts.head, [Fact(facts.head, fact.relation, fact.tail) for fact in facts.facts])
+        self._facts_changed(facts.head)
 
     def remove_facts(self, head: str) -> None:
         """No facts of this head any more."""
-        self.facts.pop(head, None)
+        self._told[head] = None
+        self.graph.remove(head)
+        self._facts_changed(head)
 
     def learn(self, lesson: Learned) -> None:
         """What a batch taught; a source offset that was applied is passed over. Offsets of one source partition come
@@ -147,11 +212,26 @@ class Shop:
         mark = self._marks.get(source, -1)
         for taught in lesson.transitions:
             if taught.offset > mark:
-                self.counts.observe(taught.before, taught.after, taught.kind)
+                known = Lesson(taught.after, taught.context, taught.kind, taught.time, taught.session, taught.visitor)
+                self.observe(known)
                 mark = taught.offset
         self._marks[source] = mark
         self.learned += 1
+
+    def observe(self, lesson: Lesson) -> None:
+        """One event more, that nobody has taught yet."""
+        self.counts.observe(lesson)
+        self.knn.observe(lesson)
         self._popular = None
+
+    def what_was_learned(self) -> dict[str, Any]:
+        """Names what the tables of counts and neighbours hold: `digest` is equal in workers that learned the same, in
+        whatever order. With how many records of `learned` were applied, and the last offset of each source."""
+        content = hashlib.blake2b(digest_size=8)
+        for frame in (self.counts.to_frame(), self.knn.to_frame()):
+            content.update(json.dumps(frame.to_dict(as_series=False)).encode())
+        marks = {f"{topic}/{partition}": mark for (topic, partition), mark in sorted(self._marks.items())}
+        return {"digest": content.hexdigest(), "records": self.learned, "marks": marks}
 
     def met(self, event: Event) -> None:
         """An event told the title of an item; of use while the catalogue does not have it."""
@@ -168,7 +248,7 @@ class Shop:
         """Have the vectors of these texts at hand; those that are new are encoded in one call."""
         new = list(dict.fromkeys(text for text in texts if text not in self._read))
         if new:
-            self._read.update(zip(new, self._vectors(new), strict=True))
+            self._read.update(zip(new, self._text_vectors(new), strict=True))
         while len(self._read) > TEXTS_KEPT:
             self._read.popitem(last=False)
 
@@ -184,20 +264,34 @@ class Shop:
         item that has its vector from the catalogue, or of which nothing is known."""
         return tuple(self._words_of(step) for step in history)
 
-    def vector_of(self, step: Step, words: str | None) -> Vector | None:
-        """(dimension,) of a step, given its words; None where nothing is known of it."""
-        if words is None:
-            return self.index.vector(step.subject)
-        if words not in self._read:
-            self.read([words])
-        self._read.move_to_end(words)
-        return self._read[words]
+    def vectors_of(self, steps: Sequence[Step], words: Words) -> list[Vector | None]:
+        """(dimension,) of each step, given its words; None where nothing is known of it. One look into the index."""
+        codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])
+        rows = zip(self.index.has(codes).tolist(), self.index.vectors(codes)[:, : self.dimension], strict=True)
+        found: list[Vector | None] = []
+        for text in words:
+            if text is None:
+                known, row = next(rows)
+                found.append(row if known else None)
+            else:
+                found.append(self._text_vector(text))
+        return found
 
-    def popular(self) -> dict[str, float]:
-        """The most popular items with their popularity from 0 to 1, best first."""
-        if self._popular is None:
-            self._popular = {item: prior for item, prior in self.counts.popular(POPULAR_KEPT) if prior > 0}
-        return self._popular
+    def row_of(self, item_id: str) -> Vector | None:
+        """The vector of an item, (layout.dimension,); None where it has none."""
+        codes = self.vocabulary.codes([item_id])
+        return self.index.vectors(codes)[0] if self.index.has(codes)[0] else None
+
+    def title_of(self, item_id: str) -> str | None:
+        """As the catalogue has it."""
+        item = self.items.get(item_id)
+        return None if item is None else item.title
+
+    def popular(self, n: int) -> Codes:
+        """The most popular items, best first."""
+        if self._popular is None or len(self._popular) < n:
+            self._popular = self.counts.popular(n)
+        return self._popular[:n]
 
     def _words_of(self, step: Step) -> str | None:
         item_id = step.item_id
@@ -205,13 +299,57 @@ class Shop:
             return step.subject
         return None if item_id in self.items else self._titles.get(item_id)
 
-    def _vectors(self, texts: Sequence[str]) -> Vector:
-        """(n, dimension), each row to the bit as if it had come alone: a matrix product would not grant that."""
-        return np.concatenate([self._whitening.apply(row[None, :]) for row in self._texts.encode(texts)])
+    # -------------------------------------------------------------------------------------------------------- vectors
+    def _place(self, item_ids: Sequence[str], texts: Vector) -> None:
+        """Items as they now are, given the vectors of their texts (n, text dimension)."""
+        self.lane.meet(*self._put(item_ids, texts))
 
-    def _text_of(self, item_id: str) -> str | None:
-        item = self.items.get(item_id)
-        return None if item is None else _text(item)
+    def _put(self, item_ids: Sequence[str], texts: Vector) -> tuple[Codes, Vector]:
+        """Puts items into the index; their codes and vectors."""
+        codes = self.vocabulary.add_all(item_ids)
+        graph, behaviour = self.tables.spaces(item_ids)
+        rows = fusion.assemble(texts, graph, behaviour, self.counts.prior(codes), layout=self.layout)
+        self.index.upsert(codes, rows)
+        self.version += 1
+        return codes, rows
+
+    def _facts_changed(self, head: str) -> None:
+        row = self.row_of(head)
+        if row is not None:
+            self._place([head], row[None, : self.layout.text])
+
+    def lenders(self, code: int) -> list[tuple[int, float]]:
+        """The items that a cold one borrows from, as `ColdLane.lenders`; none that is no longer sold."""
+        return [(warm, alike) for warm, alike in self.lane.lenders(code) if self.vocabulary.id(warm) in self.items]
+
+    def _text_vector(self, text: str) -> Vector:
+        """(dimension,) of a text, nothing in the other spaces."""
+        if text not in self._read:
+            self.read([text])
+        self._read.move_to_end(text)
+        vector = np.zeros(self.dimension, np.float32)
+        vector[: self.layout.text] = self._read[text]
+        return vector
+
+    def _text_vectors(self, texts: Sequence[str]) -> Vector:
+        """(n, text dimension) of texts."""
+        return self._whitened(self._texts.encode(texts))
+
+    def _whitened(self, vectors: Vector) -> Vector:
+        """(n, text dimension), each row to the bit as if it had come alone: a matrix product would not grant that."""
+        whitening = self.tables.whitening
+        return np.concatenate(
+            [whitening.apply(row[None, :]) for row in vectors] or [np.empty((0, self.layout.text), np.float32)]
+        )
+
+
+def items_of(frame: pl.DataFrame) -> Iterator[Item]:
+    """The items of a shop folder's table `items`, row by row."""
+    for row in frame.select([name for name in Item.__struct_fields__ if name in frame.columns]).iter_rows(named=True):
+        given = {name: value for name, value in row.items() if value is not None}
+        if "attributes" in given:
+            given["attributes"] = json.loads(given["attributes"])
+        yield Item(**given)
 
 
 def sellable(item: Item) -> bool:
@@ -219,5 +357,21 @@ def sellable(item: Item) -> bool:
     return item.available and item.stock != 0
 
 
+def description(item: Item) -> str:
+    """All that an item's vector is made of, of what the catalogue says."""
+    attributes = sorted((item.attributes or {}).items())
+    return "\n".join([_text(item), item.brand or "", item.category or "", repr(attributes) if attributes else ""])
+
+
 def _text(item: Item) -> str:
     return item_text(item.title, item.brand, item.category)
+
+
+def _source(name: str) -> tuple[str, int]:
+    """Topic and partition of a source.
+
+    >>> _source("clicks/3")
+    ('clicks', 3)
+    """
+    topic, _, partition = name.rpartition("/")
+    return topic, int(partition)

@@ -3,6 +3,7 @@
     /live     200 while the process works; 503 with the reason when the event loop stands still
     /ready    200 while it owns partitions, is caught up and reads; 503 with the reason
     /metrics  Prometheus' text format
+    /learned  {"digest": ..., "records": ..., "marks": {"clicks/0": ...}}: what was learned; equal digests, equal tables
     /states   {"partitions": [...], "states": {session's pseudonym: hex of the encoded state}}; to loopback alone
 
 They are served by threads of their own, so that they answer when the event loop does not.
@@ -18,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,11 @@ def text(problem: str | None) -> Answer:
     return (
         (200, "text/plain; charset=utf-8", b"ok\n") if problem is None else (503, "text/plain", f"{problem}\n".encode())
     )
+
+
+def as_json(value: Any) -> Answer:
+    """200 and a JSON value."""
+    return 200, "application/json", json.dumps(value).encode()
 
 
 class Pages:

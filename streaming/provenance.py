@@ -12,6 +12,7 @@ PACKAGES = (
     "aiokafka",
     "kafka-python",
     "torch",
+    "torch-geometric",
     "transformers",
     "faiss-cpu",
     "faiss-gpu-cu12",

@@ -1,100 +1,138 @@
-"""From a session to a ranked list: candidates of three sources, one score, and what may be offered of them."""
+"""From a session to a ranked list: candidates of several sources, one score that is the exact sum of its parts, and
+what may be offered of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, islice, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import Vectors
+from index import fusion
+from index.lesson import Together
+from index.vocabulary import Codes
 from streaming import said
 from streaming.errors import InputError
-from streaming.items import Shop, Words, sellable
+from streaming.items import Shop, Vector, Words, sellable
 from streaming.records import Level
 from streaming.sessions import SessionState, Step, in_cart, was_bought
+from streaming.sights import Sight
+
+PARTS = ("counts", "neighbours", "text", "graph", "behaviour", "prior")
+"""What a score is made of, in this order everywhere."""
+_COUNTS, _NEIGHBOURS, _TEXT, _GRAPH, _BEHAVIOUR, _PRIOR = range(len(PARTS))
+DIGITS = 9
+"""Of a score, so that sums of other roundings are equal."""
+HISTORY = 20
+"""Newest items of a session that are looked at."""
+
+Column = NDArray[np.float64]
+_NOTHING = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)
 class RankingSettings:
-    """Where candidates come from and what each part weighs.
+    """Where candidates come from and what each part weighs; a model folder brings those that suit its shop.
 
-    score = 1 - exp(-(together * t + near * n + prior * p)), t, n, p from 0 to 1 (t: relative to the best neighbour):
-    monotone, from 0 to 1, and no probability until it is calibrated. Counts and four fifths of text are what measured
-    best without training; a model folder may bring weights of its own.
+    z = sum of weight * part. Parts: `counts` and `neighbours` shares of what followed the history, `text`, `graph` and
+    `behaviour` cosines with the session, where positive, `prior` log popularity; each from 0 to 1.
     """
 
-    together: float = 1.0
-    """Weight of co-occurrence with the history."""
-    near: float = 0.8
-    """Weight of the cosine of item and session, where it is positive."""
+    counts: float = 1.0
+    neighbours: float = 0.5
+    text: float = 0.8
+    graph: float = 0.1
+    behaviour: float = 0.0
     prior: float = 0.05
-    """Weight of popularity: enough to order what nothing else orders."""
+    """Weights of the parts. Enough of `prior` to order what nothing else orders."""
     decay: float = 0.6
-    """What a step of the history weighs against the one after it, for co-occurrence."""
+    """What a step of the history weighs against the one after it, for counts."""
     nearest: int = 100
-    neighbours: int = 100
+    together: int = 100
+    alike: int = 100
     popular: int = 50
-    """Candidates of each source."""
+    """Candidates of each source: the index, counts, neighbours, popularity."""
     repeat: bool = False
     """Whether an item of the history may be offered again."""
+    brand_share: float = 0.5
+    """Of the items of a prediction, the most that are of one brand, where there are others."""
+
+    def __post_init__(self) -> None:
+        weights = self.weights
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise InputError(f"ranking weights {weights.tolist()}, expected finite numbers of at least 0")
+        if not 0 < self.decay <= 1 or not 0 < self.brand_share <= 1:
+            raise InputError(f"decay {self.decay}, brand_share {self.brand_share}, expected above 0, at most 1")
+
+    @property
+    def weights(self) -> Column:
+        """(parts,), in the order of PARTS."""
+        return np.array([getattr(self, part) for part in PARTS], np.float64)
+
+    @property
+    def query_weights(self) -> Vector:
+        """(4,): of text, graph, behaviour and prior, which a query to the index carries."""
+        return self.weights[_TEXT:].astype(np.float32)
 
     @classmethod
     def of(cls, shop: Shop) -> RankingSettings:
-        """The defaults, with the weights on top that the shop's model brings.
+        """The defaults, with what the shop's model brings on top.
 
         Raises:
-            InputError: the model brings a weight that is none.
+            InputError: the model brings a setting that is none.
         """
-        try:
-            return cls(**shop.weights)  # type: ignore[arg-type]
-        except TypeError as exc:
-            raise InputError(
-                f"model {shop.model}: ranking weights {shop.weights}, expected names of RankingSettings; build it anew"
-            ) from exc
+        known = {entry.name for entry in fields(cls)}
+        if strange := sorted(shop.ranking.keys() - known):
+            raise InputError(f"model {shop.model}: ranking settings {strange}, expected {sorted(known)}; build it anew")
+        return cls(**shop.ranking)  # type: ignore[arg-type]
 
 
 class Candidate(NamedTuple):
-    """An item with its score and the parts it is made of, each already weighed."""
+    """An item with its score and the parts it is made of."""
 
     item_id: str
     score: float
-    near: float = 0.0
-    together: float = 0.0
-    prior: float = 0.0
-    evidence: str | None = None
-    """The item of the history that `together` owes most to."""
+    """From 0 to 1; a probability where it is calibrated."""
+    z: float = 0.0
+    parts: tuple[float, ...] = (0.0,) * len(PARTS)
+    """Each weighed; in the order of PARTS; their sum is z."""
+    pair: int = -1
+    alike: int = -1
+    """The items of the history, by number, that `counts` and `neighbours` owe most to; -1: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Candidates as columns, in no order of their own. Iterating gives them best first, ties by item id, each made as
-    it is asked for: of some 200, a dozen are looked at."""
+    it is asked for: of some 300, a dozen are looked at."""
 
     item_ids: list[str]
-    scores: NDArray[np.float64]
-    near: NDArray[np.float64]
-    together: NDArray[np.float64]
-    prior: NDArray[np.float64]
-    evidence: Mapping[str, str]
-    """By item id, where `together` has any."""
+    z: Column
+    scores: Column
+    parts: Column
+    """(candidates, parts), weighed."""
+    pairs: Codes
+    alike: Codes
+
+    def order(self) -> Iterator[int]:
+        """Places, best first."""
+        ids, z = self.item_ids, self.z.tolist()
+        for _, equals in groupby(np.argsort(-self.z).tolist(), key=z.__getitem__):
+            yield from sorted(equals, key=ids.__getitem__)
 
     def __iter__(self) -> Iterator[Candidate]:
-        ids, scores = self.item_ids, self.scores.tolist()
-        order = np.argsort(-self.scores).tolist()
-        for _, equals in groupby(order, key=scores.__getitem__):
-            for place in sorted(equals, key=ids.__getitem__):
-                yield Candidate(
-                    ids[place],
-                    scores[place],
-                    float(self.near[place]),
-                    float(self.together[place]),
-                    float(self.prior[place]),
-                    self.evidence.get(ids[place]),
-                )
+        for place in self.order():
+            yield Candidate(
+                self.item_ids[place],
+                float(self.scores[place]),
+                float(self.z[place]),
+                tuple(self.parts[place].tolist()),
+                int(self.pairs[place]),
+                int(self.alike[place]),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +142,11 @@ class Ranking:
     candidates: Iterable[Candidate]
     """Best first, ties by item id; may be gone through more than once."""
     level: Level
-    """`full` where the session's vector had its say, `graph` where counts alone had, else `popular`."""
+    """`full` where the session's vector had its say, `graph` where tables alone had, else `popular`."""
     words: Words = ()
     """What the steps of the history were read as, for the reasons."""
+    calibrated: bool = False
+    """Whether scores are probabilities."""
     shift: float | None = None
     """As `Sight.shift`."""
 
@@ -131,45 +171,90 @@ class Selection:
         return best[0].score - self.live if best else 0.0
 
 
-class Sight(NamedTuple):
-    """A session as the encoder sees it."""
+class Raw(NamedTuple):
+    """Candidates with their parts, not weighed yet."""
 
-    vector: Vectors
-    """(dimension,); zeros: nothing is known of what it saw."""
-    words: Words
-    """What the steps of its history were read as."""
-    shift: float | None = None
-    """Cosine of the vector with its slow mean; None: not known."""
+    codes: Codes
+    parts: Column
+    """(candidates, parts), each from 0 to 1."""
+    pairs: Codes
+    alike: Codes
+    context: Column
+    """What the session as a whole says of how sure the best are, for the calibration; `CONTEXT`."""
+    seen: bool
+    """The session's vector had its say."""
 
 
-def rank(state: SessionState, sight: Sight, nearest: Sequence[str], shop: Shop, settings: RankingSettings) -> Ranking:
-    """Joins the candidates of index, counts and popularity, and scores them.
+CONTEXT = ("best_counts", "best_neighbours", "best_text", "log_history")
+"""Features of `Raw.context`, in order."""
+
+
+def gather(
+    history: Sequence[tuple[str, float]], sight: Sight, nearest: Codes, shop: Shop, settings: RankingSettings, own: int
+) -> Raw:
+    """Joins the candidates of index, counts, neighbours and popularity, with all parts of each.
 
     Args:
-        nearest: the items nearest to it, in any order.
+        history: items with their weights, newest last.
+        nearest: the items nearest to the session.
+        own: the tag of the session, which is no neighbour of its own.
     """
-    popular = shop.popular()
-    neighbours = shop.counts.together(decayed(state.history, settings.decay), settings.neighbours)
-    # Shares of pairs are small numbers: beside a cosine they count only on the scale of the best of them.
-    best = neighbours.scores.max(initial=0.0)
-    together, evidence = {}, {}
-    if best > 0:
-        together = dict(zip(neighbours.item_ids, (neighbours.scores / best).tolist(), strict=True))
-        evidence = dict(zip(neighbours.item_ids, neighbours.evidence, strict=True))
-    ids = list({*nearest, *together, *islice(popular, settings.popular)})
-    near = shop.index.cosines(ids, sight.vector) if sight.vector.any() else {}
-    n = settings.near * _column(near, ids).clip(0, 1)  # (candidates,) each
-    t = settings.together * _column(together, ids)
-    p = settings.prior * _column(popular, ids)
-    scores = -np.expm1(-(n + t + p)).round(6)
-    level: Level = "full" if near else "graph" if together else "popular"
-    return Ranking(Scored(ids, scores, n, t, p, evidence), level, sight.words, sight.shift)
+    known = [(code, weight) for item_id, weight in history if (code := shop.vocabulary.code(item_id)) >= 0]
+    steps = np.array([code for code, _ in known], np.int32)
+    counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
+    alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
+    codes = np.unique(np.concatenate([counts.codes, alike.codes, nearest, shop.popular(settings.popular)]))
+    parts = np.zeros((len(codes), len(PARTS)))
+    pairs, likes = np.full((2, len(codes)), -1, np.int32)
+    for found, part, evidence in ((counts, _COUNTS, pairs), (alike, _NEIGHBOURS, likes)):
+        if len(found.codes):
+            places = np.searchsorted(codes, found.codes)
+            parts[places, part] = found.scores
+            evidence[places] = found.evidence
+    if not sight.blank:
+        parts[:, _TEXT : _BEHAVIOUR + 1] = fusion.parts(shop.index.vectors(codes), sight.vector, layout=shop.layout)[
+            :, :3
+        ].clip(0, 1)
+    parts[:, _PRIOR] = shop.counts.prior(codes)
+    context = np.array(
+        [
+            counts.scores.max(initial=0.0),
+            alike.scores.max(initial=0.0),
+            parts[:, _TEXT].max(initial=0.0),
+            np.log1p(len(history)),
+        ]
+    )
+    return Raw(codes, parts, pairs, likes, context, not sight.blank)
+
+
+def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Ranking:
+    """Scores the candidates: z as the sum of the weighed parts, and from it the score, by the shop's calibration."""
+    parts = raw.parts * settings.weights
+    z = np.add.reduce(parts, axis=1).round(DIGITS)  # (candidates,)
+    scores = shop.calibration.apply(z, raw.context)
+    level: Level = "popular"
+    if raw.seen:
+        level = "full"
+    elif raw.parts[:, : _NEIGHBOURS + 1].any():
+        level = "graph"
+    scored = Scored(shop.vocabulary.ids(raw.codes), z, scores, parts, raw.pairs, raw.alike)
+    return Ranking(scored, level, sight.words, shop.calibration.calibrated, sight.shift)
 
 
 def decayed(history: Sequence[Step], decay: float) -> list[tuple[str, float]]:
     """The items of a history with their weights, newest last: 1 for the newest, `decay` for each step back."""
     items = [step.subject for step in history if step.item_id is not None]
-    return [(item_id, decay ** (len(items) - 1 - place)) for place, item_id in enumerate(items)]
+    return weighted(items, decay)
+
+
+def weighted(items: Sequence[str], decay: float) -> list[tuple[str, float]]:
+    """Items, newest last, of which the last `HISTORY` are kept, with their weights.
+
+    >>> weighted(["a", "b"], 0.5)
+    [('a', 0.5), ('b', 1.0)]
+    """
+    newest = items[-HISTORY:]
+    return [(item_id, decay ** (len(newest) - 1 - place)) for place, item_id in enumerate(newest)]
 
 
 def select(
@@ -182,22 +267,24 @@ def select(
     cooldown_ms: int,
     repeat: bool,
     enough: float,
+    brand_share: float,
     lead: str | None = None,
 ) -> Selection:
     """Walks down a ranking until there are `count` offers, and the gain over what is live is known or `enough`.
 
     Never offered: an item that the catalogue does not have, that is unavailable or out of stock, that was bought in
     this session, that stands in its cart, that was sent within the cool-down, or, unless `repeat`, that is in the
-    history.
+    history. An item of a brand that has its share already is offered only where there is nothing else.
 
     Args:
-        lead: comes first, be it in the cart or in the history; where it may not be offered, nothing is.
+        lead: the item that gave the occasion: it comes first, be it in the cart or in the history; where it may not be
+            offered, nothing is.
     """
     told = state.said
     known = set() if repeat else {step.subject for step in state.history}
     is_live = said.live(told, time)
     barred = said.barred(told, time, cooldown_ms)
-    offers: list[Candidate] = []
+    room = _Room(count, brand_share)
     gone: list[Candidate] = []
     head: Candidate | None = None
     live = 0.0
@@ -208,7 +295,7 @@ def select(
             return Selection([], [first], first, live)
         if lead in barred:
             return Selection([], [], None, live)
-        offers.append(first)
+        room.offer(first, item.brand)
         known = {*known, lead}
     for candidate in ranking.candidates:
         item_id = candidate.item_id
@@ -226,15 +313,45 @@ def select(
         head = head or candidate
         if is_live and not live and said.offered(told, item_id, time):
             live = candidate.score
-        if len(offers) < count and item_id not in barred:
-            offers.append(candidate)
-        if len(offers) == count and (live or not is_live or candidate.score < offers[0].score - enough):
+        if item_id not in barred:
+            room.offer(candidate, item.brand)
+        if room.full and (live or not is_live or candidate.score < room.best - enough):
             break
+    offers = room.taken()
     if offers or head is not None:
         return Selection(offers, [], head, live)
     return Selection([], gone[:count], gone[0] if gone else None, live)
 
 
-def _column(values: Mapping[str, float], ids: Sequence[str]) -> NDArray[np.float64]:
-    """(ids,), 0 where there is no value."""
-    return np.fromiter(map(values.get, ids, repeat(0.0)), np.float64, len(ids))
+class _Room:
+    """The places of a prediction, of which one brand gets no more than its share."""
+
+    def __init__(self, count: int, share: float) -> None:
+        self._count = count
+        self._limit = max(1, round(count * share))
+        self._brands: dict[str, int] = {}
+        self._offers: list[Candidate] = []
+        self._waiting: list[Candidate] = []
+
+    def offer(self, candidate: Candidate, brand: str | None) -> None:
+        if self.full:
+            return
+        if brand is not None:
+            if self._brands.get(brand, 0) >= self._limit:
+                if len(self._waiting) < self._count:
+                    self._waiting.append(candidate)
+                return
+            self._brands[brand] = self._brands.get(brand, 0) + 1
+        self._offers.append(candidate)
+
+    @property
+    def full(self) -> bool:
+        return len(self._offers) == self._count
+
+    @property
+    def best(self) -> float:
+        return self._offers[0].score
+
+    def taken(self) -> list[Candidate]:
+        """Best first, but for those of a brand that was over its share: they fill what is left, at the end."""
+        return self._offers + self._waiting[: self._count - len(self._offers)]

@@ -230,12 +230,12 @@ class Reason(Struct, omit_defaults=True):
     code: Literal["near", "together", "neighbours", "fact", "path", "popular", "cold", "price_drop", "back_in_stock"]
     """`near`: alike in words or use; `together`: visitors go from one to the other; `neighbours`: visitors with a
     session like this one took it; `fact`: the two share a fact; `path`: facts lead from one to the other; `popular`:
-    many want it; `cold`: it is new, and like what is known; `price_drop`, `back_in_stock`: what the catalogue says
-    now."""
+    many want it; `cold`: it is hardly known, and near to what visitors go to from there; `price_drop`,
+    `back_in_stock`: what the catalogue says now."""
     sentence: str
     """The reason in words, English."""
     items: list[str] = []
-    """The items of the session behind it; empty for `popular`."""
+    """The items of the session behind it, and of `cold` the known item; empty for `popular`."""
     facts: list[Triple] = []
     """The facts behind it, head, relation and tail of each: what is shared, or a path in its order."""
     sentence_zh: str = ""

@@ -18,7 +18,7 @@ PROCESSES = 2
 GROUPS = {
     "demo": r"tests/test_packaging\.py::",
     "one node": r"tests/.*\[kafka\b",
-    "three nodes": r"tests/(torture/test_torture|test_kafka_cluster)\.py::\w+$",
+    "three nodes": r"tests/(torture/test_torture|test_kafka_cluster|end_to_end/test_learned)\.py::\w+$",
     "compiled": r"tests/(index|stories|streaming/evaluation)/",
 }
 """What the ids of a group's tests look like, by its name. They are begun in this order, and before all others: when the

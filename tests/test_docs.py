@@ -18,6 +18,7 @@ from streaming.shop import ShopInfo
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 NAMED_TEST = re.compile(r"`((?:tests/)?[\w/]+\.py)::(\w+)`")
+NAMED_FILE = re.compile(r"`((?:streaming|index|encoders|tests|benchmarks|docs|schemas|docker)/[\w./-]+\.\w+)`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -66,3 +67,8 @@ def test_every_letter_of_a_session_state_is_told() -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     missing = [target for target in LINK.findall(path.read_text()) if not (path.parent / target).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
+def test_files_that_are_named_are_there(path: Path) -> None:
+    assert [name for name in NAMED_FILE.findall(path.read_text()) if not (ROOT / name).exists()] == []

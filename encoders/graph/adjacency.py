@@ -119,6 +119,10 @@ class Graph:
         told = self._told.get(head, {})
         return list(dict.fromkeys(fact for source in SOURCES for fact in told.get(source, ())))
 
+    def others(self) -> list[Fact]:
+        """What is known of heads that are no items, such as categories; by head."""
+        return [fact for head in sorted(self._told.keys() - self._items) for fact in self.facts(head)]
+
     def idf(self, fact: Fact) -> float:
         """How specific the end of a fact is: log(items / heads that lead there), at least 0."""
         return self._idf_of(len(self._in.get(entity(fact.relation, fact.tail), ())))

@@ -39,6 +39,9 @@ RELATION_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 NOTHING = frozenset({"", "-", "n/a", "na", "nan", "none", "null", "other", "unbranded", "unknown"})
 """Values that say that nothing is known; two items of unknown brand share no brand."""
 
+YES = "yes"
+"""Tail of a fact that an item is what the relation says."""
+
 LONGEST_VALUE = 120
 """Characters of an attribute that can be a fact; what is longer is a description."""
 
@@ -184,5 +187,5 @@ def _value(value: object) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool):
-        return "yes" if value else ""
+        return YES if value else ""
     return f"{value:.12g}" if isinstance(value, int | float) else ""

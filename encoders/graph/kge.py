@@ -66,8 +66,9 @@ def fit_kge(
 ) -> GraphVectors:
     """Graph vectors of items, from all that is known of each and of what they lead to.
 
-    On a CPU, on one thread of torch as long as it runs: equal input gives equal vectors on one machine. Blocks for
-    about 40 s with 100,000 facts.
+    On a CPU, on one thread of torch as long as it runs, so that equal input gives equal vectors on one machine. Not for
+    two threads at once: torch has one number of threads and one source of chance. Blocks for about 30 s with 100,000
+    facts.
 
     Args:
         facts: by item id.

@@ -131,7 +131,7 @@ def _packaged() -> Path:
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path, columns=list(columns))
+        return pl.read_parquet(path, columns=list(columns), glob=False)
     except (OSError, pl.exceptions.PolarsError) as exc:
         reason = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise InputError(

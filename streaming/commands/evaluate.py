@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -77,10 +76,9 @@ def evaluate(
     plan = Plan(protocol.value, repeats=repeats, cold=cold, variants=variants, as_built=as_built)
     with (
         text_encoder(Settings.from_environment()) as texts,
-        tempfile.TemporaryDirectory(prefix="beforehand-") as workshop,
         _bars(Console(stderr=True)) as note,
     ):
-        report = run(plan, ModelFolder.load(model), model, log, texts, Path(workshop), note)
+        report = run(plan, ModelFolder.load(model), model, log, texts, note)
     if html is not None:
         html.write_text(page_of(report).html(), encoding="utf-8")
     if as_json:

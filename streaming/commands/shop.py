@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,19 +14,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streaming.building import BuildReport, Note, build_model
+from streaming.building import BuildReport, Note, build_model, past_of, table_settings
 from streaming.commands.options import Json, moment
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder
 
 _STAGES = {
-    "counts": "counting pairs",
     "texts": "encoding texts",
     "words": "encoding texts",
-    "whitening": "whitening",
+    "counts": "counting pairs",
+    "neighbours": "keeping sessions",
+    "graph": "reading facts",
+    "facts": "choosing graph vectors",
+    "behaviour": "behaviour vectors",
+    "index": "placing items",
+    "weights": "choosing weights",
     "writing": "writing",
 }
+
+
+class _Graph(StrEnum):
+    AUTO = "auto"
+    SVD = "svd"
+    KGE = "kge"
+    NONE = "none"
+
+
+class _Relations(StrEnum):
+    SAFE = "safe"
+    ALL = "all"
 
 
 def build(
@@ -34,23 +52,49 @@ def build(
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Look at events before it only: 2017-11-01, or ms. UTC.")
     ] = None,
+    relations: Annotated[
+        _Relations,
+        typer.Option(
+            help="safe: without facts that a crawl took from visitors, which may know what came later "
+            "(also_bought, also_viewed, bought_together); all: with them."
+        ),
+    ] = _Relations.SAFE,
+    graph: Annotated[
+        _Graph,
+        typer.Option(
+            help="How facts become vectors: by singular values, by a knowledge graph embedding, or by whichever ranks"
+            " better on the last part of the past, beside a shuffled control."
+        ),
+    ] = _Graph.AUTO,
     as_json: Json = False,
 ) -> None:
-    """Build a model folder from a shop's past, without training.
+    """Build a model folder from a shop's past.
 
-    Counts what goes with what and what is popular, and fits the whitening of the texts. The texts of the most popular
-    items are encoded with the model that BEFOREHAND_ENCODER__MODEL names.
+    Counts what goes with what, keeps the sessions whose visitors are neighbours, makes vectors of texts, facts and
+    behaviour, and chooses on the last part of the past what each is to weigh and what a score is worth as a
+    probability. Texts are encoded with the model that BEFOREHAND_ENCODER__MODEL names.
     """
     settings = Settings.from_environment()
     folder = ShopFolder(shop)
     say = Console(stderr=True, highlight=False)
     events, events_told = folder.table("events")
     items, items_told = folder.table("items")
-    for told in (events_told, items_told):
+    facts, facts_told = folder.table("facts")
+    for told in (events_told, items_told, facts_told):
         if told.kept < told.read:
-            say.print(f"{told.read - told.kept:,} of {told.read:,} rows of {told.file} were set aside; see `import`")
+            aside = f"{told.read - told.kept:,} of {told.read:,} rows of {told.file} were set aside; see `import`"
+            say.print(aside, markup=False, soft_wrap=True)
     with text_encoder(settings) as texts, stage_bars(say) as note:
-        built = build_model(events, items, folder.info, model, texts, until=moment(until, "--until"), note=note)[1]
+        before = moment(until, "--until")
+        past = past_of(events, items, facts, folder.info, texts, until=before, note=note)
+        built = build_model(
+            past,
+            model,
+            texts,
+            settings=table_settings(folder.info, relations.value, graph.value),
+            until=before,
+            note=note,
+        )[1]
     if as_json:
         print(json.dumps(built.as_json()))
     else:
@@ -86,5 +130,13 @@ def _tell_build(report: BuildReport) -> None:
     for stage, seconds in report.stages_s.items():
         table.add_row(_STAGES.get(stage, stage), f"{seconds:.1f}")
     console.print(table)
-    measured = ", ".join(f"{value:,.0f} {name.replace('_', ' ')}" for name, value in report.metrics.items())
-    console.print(f"{report.model} is written: {measured}; version {report.version}", markup=False)
+    measured = ", ".join(f"{_figure(value)} {name.replace('_', ' ')}" for name, value in report.metrics.items())
+    console.print(f"{report.model} is written: {measured}; version {report.version}", markup=False, soft_wrap=True)
+
+
+def _figure(value: float) -> str:
+    """
+    >>> _figure(12101), _figure(0.0612)
+    ('12,101', '0.061')
+    """
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

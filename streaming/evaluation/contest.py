@@ -9,7 +9,7 @@ from streaming.evaluation.evaluation import Entry
 from streaming.evaluation.moments import Ranker
 from streaming.evaluation.nearest_text import LastItemsText, Vectors
 from streaming.evaluation.popularity import DecayedPopularity, Popularity
-from streaming.evaluation.product import VARIANTS, Product, Workshop
+from streaming.evaluation.product import SHUFFLED, VARIANTS, Product, Workshop
 
 
 def contest(workshop: Workshop, vectors: Vectors | None, *, online: bool, variants: bool = True) -> Iterator[Entry]:
@@ -20,12 +20,13 @@ def contest(workshop: Workshop, vectors: Vectors | None, *, online: bool, varian
         online: each learns as the test passes, and stands beside itself frozen.
         variants: whether the product less each of its channels takes part.
     """
-    yield Entry(Product(workshop), "product", teach=online)
+    yield Entry(Product(workshop, teach=online), "product", teach=online)
     if online:
         yield Entry(Product(workshop), "variant", frozen=True)
     if variants:
         for name, changed in VARIANTS.items():
-            yield Entry(Product(workshop, name, changed), "variant", teach=online)
+            yield Entry(Product(workshop, name, changed, teach=online), "variant", teach=online)
+        yield Entry(Product(workshop, SHUFFLED, teach=online), "variant", teach=online)
     yield from _both(Popularity, online)
     yield from _both(DecayedPopularity, online)
     if vectors is not None:

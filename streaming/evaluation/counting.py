@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from index.cooccurrence import CoOccurrence, CoSettings
+from index.co_settings import CoSettings
+from index.cooccurrence import CoOccurrence
 from index.lesson import Lesson
 from index.meetings import lesson_context
 from index.session_knn import KnnSettings, SessionKnn

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from encoders.catalogue import item_text
-from encoders.text import TextEncoder
-from encoders.whitening import Whitening
 from index.vocabulary import Vocabulary
+from streaming.building import Past
 from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked, best
 
 Vectors = NDArray[np.float32]
-_CHUNK = 256
 
 
 class LastItemsText:
@@ -38,22 +34,9 @@ class LastItemsText:
         """As the protocol says: nothing."""
 
 
-def text_vectors(items: pl.DataFrame, catalogue: Vocabulary, encoder: TextEncoder, dimension: int = 128) -> Vectors:
-    """float32 (items, dimension): vectors of the catalogue's texts, whitened on themselves; zeros where an item has no
-    title."""
-    texts: dict[str, list[int]] = {}
-    columns = [
-        items[name].to_list() if name in items.columns else [None] * len(items) for name in ("brand", "category")
-    ]
-    for item_id, title, brand, category in zip(items["item_id"], items["title"], *columns, strict=True):
-        if title:
-            texts.setdefault(item_text(title, brand, category), []).append(catalogue.code(item_id))
-    distinct = list(texts)
-    parts = [np.empty((0, encoder.dimension), dtype=np.float32)]
-    parts += [encoder.encode(distinct[at : at + _CHUNK]) for at in range(0, len(distinct), _CHUNK)]
-    found = np.concatenate(parts)
-    found = Whitening.fit(found, dimension).apply(found)
-    vectors = np.zeros((len(catalogue), found.shape[1]), dtype=np.float32)
-    for codes, vector in zip(texts.values(), found, strict=True):
-        vectors[codes] = vector
+def text_vectors(past: Past, catalogue: Vocabulary) -> Vectors:
+    """float32 (items, dimension): whitened vectors of the catalogue's texts; zeros where an item has no title."""
+    vectors = np.zeros((len(catalogue), past.whitening.dimension), dtype=np.float32)
+    titled = (past.items["title"].fill_null("") != "").to_numpy()
+    vectors[catalogue.codes(past.items["item_id"].to_list())[titled]] = past.whitening.apply(past.texts[titled])
     return vectors

@@ -1,4 +1,4 @@
-"""The product's own ranking as a ranker among others: built on the training part, asked as a worker asks it."""
+"""The product's own ranking as a ranker among others: learned from the training part, asked as a worker asks it."""
 
 from __future__ import annotations
 
@@ -6,59 +6,75 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from encoders.graph.vectors import shuffled
 from encoders.session import PooledSessionEncoder
 from encoders.text import TextEncoder
-from streaming.building import build_model
+from index.lesson import Lesson
+from index.meetings import lesson_context
+from index.tables import TableSettings
+from streaming.building import Past, choose, taught
 from streaming.evaluation.log import KINDS as LOG_KINDS
 from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked
-from streaming.items import Shop
-from streaming.ranking import RankingSettings, Sight, rank
-from streaming.records import Item
-from streaming.sessions import HISTORY_EVENTS, KINDS, SessionState, Step
+from streaming.fitting import Chosen
+from streaming.items import Shop, items_of
+from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather
+from streaming.sessions import KINDS, Step
+from streaming.sights import Sights, search
+from streaming.teaching import CONTEXT, session_tag
 
 NAME = "beforehand"
 VARIANTS: Mapping[str, Mapping[str, float]] = {
-    "without counts": {"together": 0.0},
-    "without text": {"near": 0.0},
+    "without counts": {"counts": 0.0},
+    "without neighbours": {"neighbours": 0.0},
+    "without text (no network)": {"text": 0.0},
+    "without graph": {"graph": 0.0},
+    "without behaviour": {"behaviour": 0.0},
     "without popularity": {"prior": 0.0},
 }
 """Weights of the ranking that are changed, by what the product is called then."""
+SHUFFLED = "shuffled graph"
+SEED = 20_140_723
 
 
 @dataclass
 class Workshop:
-    """Builds a model on a training part, once, whoever asks."""
+    """Makes shops out of training parts; what all rankers share is made once."""
 
-    folder: Path
-    """Where models are put; empty at first."""
     encoder: TextEncoder
+    settings: TableSettings
+    """Of the model that is evaluated."""
+    past: Past
+    """The whole shop; of its events only those of a part are learned from."""
     as_built: Path | None = None
     """A model folder that is taken as it is, whatever the part; its caller has made sure that it saw no target."""
 
     def __post_init__(self) -> None:
-        self._built: list[tuple[TrainingPart, Path]] = []
+        self._known: tuple[TrainingPart, Shop] | None = None
+        self._chosen: tuple[TrainingPart, Chosen] | None = None
 
-    def model_of(self, part: TrainingPart) -> Path:
-        """The model folder of a part."""
+    def shop_of(self, part: TrainingPart, *, anew: bool) -> Shop:
+        """A shop with what the part teaches, and the whole catalogue.
+
+        Args:
+            anew: its caller will teach it more; else one shop serves several.
+        """
+        if not anew and self._known is not None and self._known[0] is part:
+            return self._known[1]
         if self.as_built is not None:
-            return self.as_built
-        for known, folder in self._built:
-            if known is part:
-                return folder
-        folder = self.folder / str(len(self._built))
-        build_model(part.events, part.items, part.info, folder, self.encoder)
-        self._built.append((part, folder))
-        return folder
-
-    def shop_of(self, part: TrainingPart) -> Shop:
-        """A shop with the part's model and the whole catalogue."""
-        shop = Shop.open(self.model_of(part), self.encoder)
-        if part.info.titles:
-            shop.upsert([_item(row) for row in part.items.iter_rows(named=True)])
+            shop = Shop.open(self.as_built, self.encoder)
+            shop.upsert(list(items_of(part.items)))
+        else:
+            shop = self._taught(part)
+        if not anew:
+            self._known = part, shop
         return shop
+
+    def _taught(self, part: TrainingPart) -> Shop:
+        past = self.past.until(part.events)
+        if self._chosen is None or self._chosen[0] is not part:
+            self._chosen = part, choose(past, self.encoder, self.settings)
+        return taught(past, self.encoder, self._chosen[1])
 
 
 class Product:
@@ -66,54 +82,65 @@ class Product:
 
     learns = True
 
-    def __init__(self, workshop: Workshop, name: str = NAME, changed: Mapping[str, float] | None = None) -> None:
-        """`changed`: weights of the ranking that are other than the model's."""
+    def __init__(
+        self, workshop: Workshop, name: str = NAME, changed: Mapping[str, float] | None = None, *, teach: bool = False
+    ) -> None:
+        """
+        Args:
+            changed: weights of the ranking that are other than the model's.
+            teach: it will be taught.
+        """
         self.name = name
         self._workshop = workshop
         self._changed = dict(changed or {})
+        self._teach = teach
 
     def fit(self, part: TrainingPart) -> None:
         """As the protocol says."""
-        self._shop = self._workshop.shop_of(part)
+        self._shop = self._workshop.shop_of(part, anew=self._teach or self.name == SHUFFLED)
         self._settings = replace(RankingSettings.of(self._shop), **self._changed)  # type: ignore[arg-type]
-        self._encoder = PooledSessionEncoder(self._shop.dimension)
         self._catalogue = part.catalogue
-        self._newest: dict[int, int] = {}  # session: its newest item
-        for session, code in zip(part.sessions.tolist(), part.codes.tolist(), strict=True):
-            self._newest[session] = code
+        self._sights = Sights(self._shop, PooledSessionEncoder(self._shop.dimension))
+        self._histories: dict[int, tuple[list[str], list[int]]] = {}
+        sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
+        self._tags = {number: session_tag(session) for number, session in sessions.items()}
+        if self.name == SHUFFLED:
+            self._shuffle()
 
-    def rank(self, moment: Moment, k: int) -> Ranked:
+    def rank(self, moment: Moment, _k: int) -> Ranked:
         """As the protocol says; k is as many as the ranking's own candidates."""
-        ids = self._catalogue.ids(moment.items[-HISTORY_EVENTS:])
-        kinds, times = moment.kinds[-HISTORY_EVENTS:].tolist(), moment.times[-HISTORY_EVENTS:].tolist()
+        ids = self._catalogue.ids(moment.items[-HISTORY:])
+        kinds, times = moment.kinds[-HISTORY:].tolist(), moment.times[-HISTORY:].tolist()
         history = tuple(
             Step(time, place, KINDS.index(LOG_KINDS[kind]), item_id)
             for place, (time, kind, item_id) in enumerate(zip(times, kinds, ids, strict=True))
         )
-        shop, encoder = self._shop, self._encoder
-        state, before = encoder.start(), times[0]
-        words = shop.words_of(history)
-        for step, text in zip(history, words, strict=True):
-            vector = shop.vector_of(step, text)
-            if vector is not None:
-                state, before = encoder.step(state, vector, step.kind, step.time - before), step.time
-        sight = Sight(encoder.vector(state), words)
-        nearest: list[str] = []
-        if sight.vector.any():
-            nearest = shop.index.nearest(sight.vector[None, :], max(k, self._settings.nearest))[0]
-        found = list(rank(SessionState(history=history), sight, nearest, shop, self._settings).candidates)
-        codes = self._catalogue.codes([candidate.item_id for candidate in found])
-        return Ranked(codes, np.array([candidate.score for candidate in found]))
+        sight = self._sights.of("", history)
+        near = search(self._shop, [sight], self._settings.query_weights, self._settings.nearest)[0]
+        raw = gather(
+            decayed(history, self._settings.decay), sight, near, self._shop, self._settings, self._tag(moment.session)
+        )
+        codes = self._catalogue.codes(self._shop.vocabulary.ids(raw.codes))
+        return Ranked(codes, (raw.parts * self._settings.weights).sum(axis=1).round(DIGITS))
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""
-        before = self._newest.get(passed.session)
-        name = None if before is None else self._catalogue.id(before)
-        self._shop.counts.observe(name, self._catalogue.id(passed.item), LOG_KINDS[passed.kind])
-        self._newest[passed.session] = passed.item
+        items, times = self._histories.setdefault(passed.session, ([], []))
+        items.append(self._catalogue.id(passed.item))
+        times.append(passed.time)
+        context = lesson_context(items, times, CONTEXT)
+        lesson = Lesson(items[-1], context, LOG_KINDS[passed.kind], passed.time, self._tag(passed.session), passed.user)
+        self._shop.observe(lesson)
 
+    def _tag(self, session: int) -> int:
+        """What a session is called in the tables; of one that the part has not, its number."""
+        return self._tags.get(session, session)
 
-def _item(row: Mapping[str, object]) -> Item:
-    """An item of a shop's table; what the ranking does not read is left out."""
-    told = {name: row[name] for name in ("item_id", "title", "brand", "category") if row.get(name) is not None}
-    return Item(**told)  # type: ignore[arg-type]
+    def _shuffle(self) -> None:
+        """Each item gets the graph's vector of another."""
+        shop = self._shop
+        codes = shop.vocabulary.codes(list(shop.items))
+        rows = shop.index.vectors(codes)
+        space = shop.layout.slices[1]
+        rows[:, space] = shuffled(rows[:, space], SEED)
+        shop.index.upsert(codes, rows)

@@ -9,6 +9,7 @@ import numpy as np
 
 from encoders.text import TextEncoder
 from index.model import ModelFolder
+from streaming.building import past_of
 from streaming.errors import InputError, LeakError
 from streaming.evaluation.cold import cold_test
 from streaming.evaluation.contest import contest
@@ -45,7 +46,6 @@ def run(
     folder: Path,
     log: Log,
     encoder: TextEncoder,
-    workshop: Path,
     note: Note = lambda _name, _done, _total: None,
 ) -> Report:
     """The report.
@@ -53,7 +53,6 @@ def run(
     Args:
         model: whose settings are used, and with `as_built` its tables.
         folder: where it lies.
-        workshop: an empty folder for the models that are built on the way.
 
     Raises:
         InputError: the shop does not suit the protocol.
@@ -63,9 +62,10 @@ def run(
     if plan.as_built:
         refuse_built_later(model, log, split)
     refuse_leak(split.part, split.target_rows)
-    vectors = text_vectors(log.items, log.catalogue, encoder) if log.info.titles else None
+    past = past_of(log.events, log.items, log.facts, log.info, encoder, note=note)
+    vectors = text_vectors(past, log.catalogue) if log.info.titles else None
     alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
-    product = Workshop(workshop, encoder, folder if plan.as_built else None)
+    product = Workshop(encoder, model.tables.settings, past, folder if plan.as_built else None)
     online = plan.protocol == "temporal"
     answers = ask_all(split, contest(product, vectors, online=online, variants=plan.variants), note)
     found = None

@@ -7,8 +7,10 @@ does it with more than the 2,000 events of every day.
 
 from __future__ import annotations
 
+import json
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +20,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from index.model import MANIFEST
 from streaming import codec, topics
 from streaming.cli import application
 from streaming.delivery import Delivery
@@ -35,29 +38,32 @@ EVENTS = int(os.environ.get("BACKTEST_EVENTS", "2000"))
 R = TypeVar("R", bound=msgspec.Struct)
 START = 1_600_000_000_000
 SECOND = 1000
+EVERY_PART = {"counts": 1.0, "neighbours": 0.5, "text": 0.05, "graph": 0.05, "behaviour": 0.05, "prior": 0.02}
 FAMILIES = ("kettle", "boots", "lamp", "saw", "chair", "drum")
 
 
 def _shop(folder: Path) -> Path:
-    """Visitors who stay within a family of items for a while, half of them on each topic, some of them for several
-    visits; no carts, for what falls due while events wait is a matter of chance on a broker."""
+    """Visitors who stay within a family of items for a while and mostly go on to its next one, half of them on each
+    topic, some of them for several visits; others come with each tenth of the log, so that a model has sessions to
+    choose its weights on. No carts, for what falls due while events wait is a matter of chance on a broker."""
     draw = random.Random(7)
+    last: Counter[int] = Counter()
     items = [f"{family}-{n}" for family in FAMILIES for n in range(15)]
     rows = []
     time = START
     for number in range(2 * EVENTS):
         time += draw.choice((1, 2, 5, 30)) * SECOND
-        visitor = int(EVENTS // 7 * draw.random() ** 2)
+        age, visitor = number // (EVENTS // 10), int(EVENTS // 20 * draw.random() ** 2)
         kind = "view" if visitor % 2 else draw.choice(("click", "click", "purchase"))
         family = (
             FAMILIES[(visitor + number // (EVENTS // 5)) % len(FAMILIES)]
             if draw.random() < 0.8
             else draw.choice(FAMILIES)
         )
+        last[visitor] = last[visitor] + 1 if draw.random() < 0.7 else draw.randrange(15)
+        item_id = f"{family}-{last[visitor] % 15}"
         event_id = f"e{number}" if number % 3 else None
-        rows.append(
-            (kind, f"visitor-{visitor}", time, f"{family}-{draw.randrange(15)}", f"user-{visitor % 40}", event_id)
-        )
+        rows.append((kind, f"visitor-{age}-{visitor}", time, item_id, f"user-{visitor % 40}", event_id))
     folder.mkdir()
     columns = ["kind", "session_id", "time", "item_id", "user_id", "event_id"]
     pl.DataFrame(rows, schema=columns, orient="row").write_parquet(folder / "events.parquet")
@@ -88,6 +94,7 @@ def test_a_backtest_says_what_a_worker_says(
     monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
     monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
     _run("build", tmp_path / "shop", tmp_path / "model", "--until", begins)
+    _weigh(tmp_path / "model" / MANIFEST)
 
     its = settings.model_copy(
         update={
@@ -107,6 +114,10 @@ def test_a_backtest_says_what_a_worker_says(
     predictions = _read(tmp_path / "out" / "predictions.jsonl", Prediction)
     assert len(predictions) > EVENTS / 5
     assert len({prediction.trigger for prediction in predictions}) >= 2
+    assert {(prediction.level, prediction.calibrated) for prediction in predictions} == {("full", True)}
+    offers = [offer for prediction in predictions for offer in prediction.items]
+    codes = {reason.code for offer in offers for reason in offer.reasons}
+    assert codes >= {"near", "together", "neighbours", "path", "popular"}
     _same(sent, predictions)
     suppressed = _read(tmp_path / "out" / "suppressed.jsonl", Suppressed)
     assert {row.prediction.prediction_id: row.rule for row in held} == {
@@ -118,6 +129,13 @@ def test_a_backtest_says_what_a_worker_says(
     both = ended.keys() & ours.keys()  # the worker's clock stops with the log, at another place
     assert len(both) > 50
     assert {visit: ended[visit] for visit in both} == {visit: ours[visit] for visit in both}
+
+
+def _weigh(manifest: Path) -> None:
+    """Gives every part of the ranking a say, whatever weights the build chose."""
+    told = json.loads(manifest.read_bytes())
+    told["settings"]["ranking"] |= EVERY_PART
+    manifest.write_text(json.dumps(told))
 
 
 def _run(*arguments: object) -> None:
@@ -175,6 +193,7 @@ def _said(prediction: Prediction) -> object:
         prediction.trigger,
         [(offer.item_id, offer.reasons) for offer in prediction.items],
         prediction.level,
+        prediction.calibrated,
         prediction.model,
         prediction.arm,
         prediction.event_time,

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from hypothesis import strategies as st
 
-from index.cooccurrence import CoOccurrence, CoSettings
+from index.co_settings import CoSettings
+from index.cooccurrence import CoOccurrence
 from index.lesson import Lesson
 from index.meetings import lesson_context, visitor_tag
 from index.vocabulary import Vocabulary

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.cooccurrence import CoOccurrence, CoSettings
+from index.co_settings import CoSettings
+from index.cooccurrence import CoOccurrence
 from index.lesson import Lesson
 from index.meetings import PERIOD_MS, visitor_tag
 from index.vocabulary import Vocabulary

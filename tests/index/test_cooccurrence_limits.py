@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.cooccurrence import CoOccurrence, CoSettings
+from index.co_settings import CoSettings
+from index.cooccurrence import CoOccurrence
 from index.lesson import Lesson
 from index.meetings import MEMORY, lesson_context
 from index.vocabulary import Vocabulary
@@ -83,7 +84,7 @@ def test_a_cold_item_borrows_from_its_nearest_until_it_has_been_seen():
 
 
 def test_a_cold_item_with_a_row_of_its_own_has_both():
-    options = CoSettings(cold_below=5, doubt=1, damping=0, backward=0)
+    options = CoSettings(cold_below=5, cold_factor=1, doubt=1, damping=0, backward=0)
     table = CoOccurrence.fit(Vocabulary(), [1, 1, 2, 2], ["a", "x", "b", "cold"], settings=options)
     a, b, x, cold = table.vocabulary.codes(["a", "b", "x", "cold"])
     table.cold(np.array([cold]), np.array([[x]]), np.ones((1, 1), np.float32))

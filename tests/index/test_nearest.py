@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from index.nearest import IVF_FROM, Flat, Inverted, Kind, choose, cost, lists, padded, train
+from index.nearest import FLAT_TO, IVF_FROM, SQ8_TO, Flat, Inverted, Kind, choose, cost, kind_for, lists, padded, train
 from tests.suites.vector_index_suite import crowd
 
 
@@ -66,3 +66,8 @@ def test_effort_visits_more_lists_until_all_are_seen(kind):
     _, truth = Flat(vectors).search(queries, 10)
     found = inverted.search(queries, 10 * inverted.refine, 4)[1]
     assert np.mean([np.isin(right, near).mean() for right, near in zip(truth, found, strict=True)]) > 0.95
+
+
+def test_the_kind_of_an_index_is_told_by_its_size_alone():
+    sizes = (0, 1, FLAT_TO, FLAT_TO + 1, SQ8_TO, SQ8_TO + 1)
+    assert [kind_for(size) for size in sizes] == [Kind.FLAT] * 3 + [Kind.IVF_SQ8] * 2 + [Kind.IVF_PQ]

@@ -215,12 +215,6 @@ def test_what_changes_while_a_snapshot_is_made_is_kept(monkeypatch):
         index.swap(filled()[0].rebuild())
 
 
-def test_choosing_for_the_items_there_are():
-    index, _, _ = filled()
-    assert index.choose(budget_us=1e9) == Kind.FLAT
-    assert index.choose(budget_us=0) == Kind.IVF_SQ8
-
-
 def test_saving_with_drift_writes_what_is_there(tmp_path):
     index, vectors, _ = filled()
     index.swap(index.rebuild(Kind.IVF_SQ8))

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
+from encoders.behaviour import BehaviourSettings
 from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
-from index.counts import Counts
+from encoders.whitening import Whitening
+from index.lesson import Lesson
+from index.meetings import lesson_context, visitor_tag
+from index.tables import Tables, TableSettings
 from streaming.changes import ChangeFinder
 from streaming.decisions import Decision, Due, Noticed, Work
 from streaming.engine import Engine
@@ -18,11 +24,13 @@ from streaming.ranking import RankingSettings
 from streaming.records import CLICK_KINDS, Item
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings, TriggerSettings, WorkerSettings
+from streaming.teaching import CONTEXT, session_tag
 
 START = 1_700_000_000_000
 """2023-11-14T22:13:20Z."""
 SECOND = 1000
 MINUTE = 60 * SECOND
+DAY = 24 * 60 * MINUTE
 
 CATALOGUE = {
     "mug-1": "stoneware coffee mug",
@@ -38,10 +46,54 @@ CATALOGUE = {
 }
 
 
-def stocked(counts: Counts | None = None, titles: dict[str, str] | None = None) -> Shop:
-    """A shop with items whose titles share words within a kind of thing and none across."""
-    shop = Shop(DummyTextEncoder(), counts=counts, model="small")
+def stocked(*past: str, titles: dict[str, str] | None = None, tables: Tables | None = None) -> Shop:
+    """A shop with items whose titles share words within a kind of thing and none across.
+
+    Args:
+        past: sessions that it learned from before it had its items, as `observe` takes them.
+        tables: what it knew before that; None: nothing.
+    """
+    shop = Shop(DummyTextEncoder(), tables, model="small")
+    observe(shop, *past)
     shop.upsert([Item(item_id=item_id, title=title) for item_id, title in (titles or CATALOGUE).items()])
+    return shop
+
+
+def observe(shop: Shop, *sessions: str) -> None:
+    """The shop learns from sessions written as `mug-1>hat-1`, each of a visitor of its own, an event a second, all a
+    day before START. Sessions taught by earlier calls are others."""
+    for session in sessions:
+        name, items = f"past {len(shop.knn)} {session}", session.split(">")
+        times = [START - DAY + n * SECOND for n in range(len(items))]
+        for n, item_id in enumerate(items):
+            context = lesson_context(items[: n + 1], times[: n + 1], CONTEXT)
+            shop.observe(Lesson(item_id, context, "view", times[n], session_tag(name), visitor_tag(name)))
+
+
+def fitted() -> Shop:
+    """The small shop with all that a past teaches: 90 sessions, each of five views within a kind of thing and one
+    outside; each kind has its category, each second item its brand. There are vectors of text, graph and behaviour."""
+    shelves = [[item_id for item_id in CATALOGUE if item_id[0] in letters] for letters in ("mp", "h", "s")]
+    rows = []
+    for number in range(90):
+        shelf, other = shelves[number % 3], shelves[(number + 1 + number // 45) % 3]
+        seen = [shelf[(number // 3 + n * (1 + number % 2)) % len(shelf)] for n in range(5)]
+        seen.insert(number % 6, other[number % len(other)])
+        time = START - DAY + number * MINUTE
+        rows += [("view", f"past {number}", time + n * SECOND, item_id, None) for n, item_id in enumerate(seen)]
+    events = pl.DataFrame(rows, ["kind", "session_id", "time", "item_id", "user_id"], orient="row")
+    items = [
+        Item(item_id=item_id, title=title, category=f"Things > {title.split()[0]}", brand=("Ox", "Elm")[n % 2])
+        for n, (item_id, title) in enumerate(CATALOGUE.items())
+    ]
+    described = pl.DataFrame([(item.item_id, item.brand, item.category) for item in items], orient="row")
+    described.columns = ["item_id", "brand", "category"]
+    facts = pl.DataFrame([("mug-1", "series", "Morning"), ("pot-1", "series", "Morning")], orient="row")
+    facts.columns = ["head", "relation", "tail"]
+    settings = TableSettings(behaviour=BehaviourSettings(dimension=8, shift=1.0))
+    tables = Tables.fit(events, described, facts, Whitening.identity(DummyTextEncoder.dimension), settings)
+    shop = Shop(DummyTextEncoder(), tables, model="small")
+    shop.upsert(items)
     return shop
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from index.counts import Counts
 from streaming.privacy import Pseudonyms
 from streaming.records import Item
 from tests.stories.small_shop import MINUTE, SECOND, START, Visitor, engine_for, offers, rule, stocked
@@ -116,9 +115,20 @@ def test_the_detail_says_the_figures() -> None:
 
 
 def test_a_shop_without_counts_or_words_in_common_offers_what_is_popular() -> None:
-    shop = stocked(Counts.fit(["a", "b", "c"], ["saw-1", "saw-1", "hat-1"]))
+    shop = stocked("saw-1", "saw-1", "hat-1")
     decision = Visitor(engine_for(shop)).does(0, "impression")
     assert offers(decision) == ["saw-1", "hat-1"]
     assert decision.prediction is not None
     assert decision.prediction.level == "popular"
     assert decision.prediction.items[0].reasons[0].code == "popular"
+
+
+def test_a_shop_that_cannot_read_what_was_seen_answers_from_its_tables() -> None:
+    shop = stocked(*["gone-1>saw-2"] * 3, "hat-1", "hat-1")  # the catalogue does not have what others began with
+    decision = Visitor(engine_for(shop)).does(0, "view", "gone-1")
+    assert offers(decision) == ["saw-2", "hat-1"]
+    assert decision.prediction is not None
+    assert decision.prediction.level == "graph"
+    reasons = [offer.reasons[0] for offer in decision.prediction.items]
+    assert [(reason.code, reason.items) for reason in reasons] == [("neighbours", ["gone-1"]), ("popular", [])]
+    assert reasons[0].sentence.endswith("chose it along with an item which you viewed.")

@@ -10,15 +10,18 @@ from streaming import codec, topics
 from streaming.broadcast import Broadcast
 from streaming.changes import Change
 from streaming.codec import DecodeError
+from streaming.items import Shop
 from streaming.records import Control, Fact, Facts, Item, Learned, Record, Transition
 from streaming.settings import Settings
 from streaming.telemetry import Metrics
+from tests.streaming.reasoned import offer, reason, steps
+from tests.streaming.small_past import PAST, row, stocked, walk
 
 
 class Bench:
-    """A broadcast reader whose shop is a list of what was brought in."""
+    """A broadcast reader whose shop is a list of what was brought in, or the one that is given."""
 
-    def __init__(self, triggers: dict[str, Any] | None = None, **worker: Any) -> None:
+    def __init__(self, triggers: dict[str, Any] | None = None, shop: Shop | None = None, **worker: Any) -> None:
         self.log: list[Any] = []
         self.refused: list[tuple[int, str]] = []
         self.items: dict[str, Any] = {}
@@ -26,7 +29,7 @@ class Bench:
             Settings(no_pseudonyms=True, worker=worker, triggers=triggers or {}),
             Metrics(),
             client={},
-            shop=lambda: self,  # type: ignore[arg-type, return-value]
+            shop=lambda: shop or self,  # type: ignore[arg-type, return-value]
             in_model_thread=self.in_model_thread,
             noticed=self.notice,
             control=self.control,
@@ -148,3 +151,36 @@ def test_a_price_drop_is_what_the_setting_says() -> None:
     bench = Bench(triggers={"price_drop_percent": 50})
     assert bench.apply(topics.CATALOGUE, (b"a", price(10)), (b"a", price(6)), sent=now)[1:] == []
     assert bench.apply(topics.CATALOGUE, (b"a", price(3)), sent=now)[-1] == ("noticed", [("a", "price_drop", 0, 6.0)])
+
+
+def test_facts_reach_reasons_and_vectors_while_running_and_leave_them_again() -> None:
+    shop = stocked(*PAST)
+    bench, before, version = Bench(shop=shop), row(shop, "rug"), shop.version
+    candidate, history = offer(shop, "rug", graph=0.5), steps(("view", "mug"))
+    assert reason(shop, candidate, history) is None
+    told = Facts(head="rug", facts=[Fact(relation="brand", tail="kiln")])
+    bench.apply(topics.KNOWLEDGE, (b"rug", told))
+    found = reason(shop, candidate, history)
+    assert found is not None
+    assert found.facts == [["rug", "brand", "kiln"], ["mug", "brand", "Kiln"]]
+    graph = shop.layout.slices[1]
+    assert row(shop, "rug")[graph] @ row(shop, "mug")[graph] > before[graph] @ row(shop, "mug")[graph] + 0.1
+    assert shop.version > version
+    bench.apply(topics.KNOWLEDGE, (b"rug", None))
+    assert reason(shop, candidate, history) is None
+    assert row(shop, "rug").tobytes() == before.tobytes()
+    bench.apply(topics.CATALOGUE, (b"rug", Item(item_id="rug", title="Wool rug", brand="Kiln")))
+    found = reason(shop, candidate, history)
+    assert found is not None
+    assert found.facts[0] == ["rug", "brand", "Kiln"]
+
+
+def test_lessons_reach_reasons_once_two_visitors_made_a_pair() -> None:
+    shop = stocked(*PAST)
+    bench = Bench(shop=shop)
+    candidate, history = offer(shop, "rug", pair="tea", counts=0.5), steps(("view", "tea"))
+    for session, expected in ((1, None), (2, "together")):
+        for _ in range(2):  # a batch that is sent again teaches nothing
+            bench.apply(topics.LEARNED, (None, walk("tea", "rug", session=session, visitor=session)))
+        found = reason(shop, candidate, history)
+        assert (None if found is None else found.code) == expected

@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
+from streaming.app import WorkerApp, create_app
 from streaming.control import Orders
 from streaming.errors import InputError
 from streaming.event_queue import Forget
+from streaming.items import items_of
 from streaming.privacy import Pseudonyms
+from streaming.ranking import PARTS, RankingSettings
 from streaming.records import Control, Receipt
+from streaming.settings import EncoderSettings, Settings, TriggerSettings, WorkerSettings
+from tests.index.small_tables import ITEMS
+from tests.stories.small_shop import Visitor, offers
+from tests.streaming.small_past import COLD, facts_of, model_at, ranking_of
 
 SENT = 1_700_000_000_000
 
@@ -123,3 +130,80 @@ def test_forgetting_waits_until_there_are_partitions_to_look_at() -> None:
         return [before, task.done()]
 
     assert asyncio.run(story()) == [False, True]
+
+
+# ------------------------------------------------------------------------------------------------ another model folder
+BY_COUNTS = RankingSettings(**(dict.fromkeys(PARTS, 0.0) | {"counts": 1.0}))  # type: ignore[arg-type]
+BY_FACTS = RankingSettings(**(dict.fromkeys(PARTS, 0.0) | {"graph": 1.0}))  # type: ignore[arg-type]
+
+
+class Served(Bench):
+    """A worker that serves a model in which jam follows tea."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__()
+        folder = model_at(tmp_path / "jam", *["tea jam"] * 9, told=ranking_of(BY_COUNTS), settings=COLD)
+        self.app: WorkerApp = create_app(
+            Settings(
+                no_pseudonyms=True,
+                encoder=EncoderSettings(model="dummy"),
+                triggers=TriggerSettings(offers=1),
+                worker=WorkerSettings(id="w0", data_dir=tmp_path / "data", port=0, model=folder),
+            )
+        )
+        self.app.shop.upsert(list(items_of(ITEMS)))
+        self.visitor = Visitor(self.app.engine)
+
+    def switch_model(self, folder: Path) -> None:
+        self.app.switch_model(folder)
+
+
+def test_from_a_switch_on_answers_come_from_the_other_model(tmp_path: Path) -> None:
+    worker = Served(tmp_path)
+    first = worker.visitor.does(0, "view", "tea").prediction
+    assert first is not None
+    assert first.items[0].item_id == "jam"
+    other = model_at(tmp_path / "mug", *["tea mug"] * 9, told=ranking_of(BY_COUNTS), settings=COLD)
+    assert worker.carry_out(action="switch_model", model=str(other)).why == f"serving {other}"
+    decision = worker.visitor.does(60_000, "view", "rug")  # the session goes on
+    assert offers(decision)[0] == "mug"
+    assert decision.prediction is not None
+    assert decision.prediction.model == worker.app.shop.model != first.model
+    assert decision.prediction.index.snapshot != first.index.snapshot
+    assert decision.prediction.supersedes == [first.prediction_id]
+    assert worker.app.engine.shop is worker.app.shop
+
+
+def test_a_switch_keeps_what_the_topics_said(tmp_path: Path) -> None:
+    worker = Served(tmp_path)
+    worker.app.shop.remove(["pot"])  # all else that is like a mug
+    worker.app.shop.upsert_facts(facts_of("rug", ("brand", "Kiln")))
+    other = model_at(tmp_path / "facts", *["tea jam"] * 2, told=ranking_of(BY_FACTS))
+    assert worker.carry_out(action="switch_model", model=str(other)).done
+    decision = worker.visitor.does(0, "view", "mug")
+    assert offers(decision) == ["rug"]
+    assert decision.prediction is not None
+    (reason,) = decision.prediction.items[0].reasons
+    assert (reason.code, reason.facts) == ("fact", [["rug", "brand", "Kiln"], ["mug", "brand", "Kiln"]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "why"),
+    [
+        ({"ranking": {"no such": 1}}, None, "expected"),
+        ({"ranking": {"counts": -1.0}}, None, "at least 0"),
+        ({"calibration": {"calibrated": True}}, None, "build it anew"),
+        ({}, "another", "build it anew"),
+    ],
+)
+def test_a_model_that_cannot_be_served_is_refused_and_the_old_one_answers_on(
+    tmp_path: Path, settings: dict[str, Any], text: str | None, why: str
+) -> None:
+    worker = Served(tmp_path)
+    before = worker.app.shop
+    broken = model_at(tmp_path / "broken", "tea mug", told=settings, **({"text": text} if text else {}))
+    receipt = worker.carry_out(action="switch_model", model=str(broken))
+    assert not receipt.done
+    assert why in receipt.why
+    assert worker.app.shop is worker.app.engine.shop is before
+    assert offers(worker.visitor.does(0, "view", "tea"))[0] == "jam"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from typing import Any
 
@@ -10,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.session import PooledSessionEncoder
-from streaming import codec, engine, sessions
+from index.calibration import Calibration
+from index.lesson import Lesson
+from streaming import codec, sessions
 from streaming.changes import Change
 from streaming.decisions import Decision, Due, Noticed, Work, prediction_id
 from streaming.engine import Engine
 from streaming.errors import InputError
 from streaming.intake import Event, Source
+from streaming.ranking import RankingSettings
 from streaming.records import CLICK_KINDS, Item
-from streaming.sessions import FRESH, SessionState
-from tests.stories.small_shop import CATALOGUE, MINUTE, SECOND, START, Visitor, engine_for, offers, stocked
+from streaming.sessions import SessionState
+from tests.stories.small_shop import CATALOGUE, MINUTE, SECOND, START, Visitor, engine_for, fitted, offers, stocked
 
 IDS = [*CATALOGUE, "unknown-1", "unknown-2"]
 
@@ -88,9 +92,10 @@ def as_bytes(states: dict[str, SessionState], decisions: list[Decision]) -> list
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_a_batch_equals_its_events_one_by_one(seed: int, sizes: list[int]) -> None:
     events = stream(seed, 60)
-    one_by_one = as_bytes(*fed(engine_for(), events, [1]))
-    assert as_bytes(*fed(engine_for(), events, sizes)) == one_by_one
-    assert as_bytes(*fed(engine_for(), events, [len(events)])) == one_by_one
+    for make in (stocked, fitted):  # words alone, and all that a past teaches
+        one_by_one = as_bytes(*fed(engine_for(make()), events, [1]))
+        assert as_bytes(*fed(engine_for(make()), events, sizes)) == one_by_one
+        assert as_bytes(*fed(engine_for(make()), events, [len(events)])) == one_by_one
 
 
 @settings(max_examples=15, deadline=None)
@@ -159,46 +164,12 @@ def test_no_prediction_ever_offers_what_it_must_not(seed: int, size: int) -> Non
     assert predictions
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6))
-def test_the_vector_is_always_that_of_the_history_folded_from_the_start(seed: int) -> None:
-    target = engine_for()
-    states: dict[str, SessionState] = {}
-    for event in stream(seed, 60, sessions_=1):
-        changed, _ = target.step([event], states)
-        states.update(changed)
-        history, kept = states.get(event.session, FRESH).history, target._folded.get(event.session)
-        words = target.shop.words_of(history)
-        onwards, anew = target._fold(history, words, kept), target._fold(history, words, None)
-        assert onwards.state.tobytes() == anew.state.tobytes()
-
-
-def test_a_new_title_of_one_item_lets_the_vectors_of_others_be() -> None:
-    target = engine_for()
-    visitor = Visitor(target)
-    visitor.does(0, "view", "mug-1")
-    (kept,) = target._folded.values()
-    target.shop.met(visitor.event(1, "view", "new", title="red felt hat"))
-    words = target.shop.words_of(kept.history)
-    assert target._fold(kept.history, words, kept).state is kept.state
-    assert target._fold(kept.history, ("red felt hat",), kept).state is not kept.state
-
-
 def test_a_new_vector_of_an_item_reaches_the_sessions_that_saw_it() -> None:
     target = engine_for(rules={"quiet_ms": 0, "trigger_cooldown_ms": 0})
     visitor = Visitor(target)
     assert offers(visitor.does(0, "view", "mug-1"))[0] == "mug-3"
     target.shop.upsert([Item(item_id="mug-1", title="felt winter hat")])
     assert offers(visitor.does(SECOND, "view", "mug-1"))[0] == "hat-1"
-
-
-def test_forgotten_encoder_states_are_folded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    events = stream(5, 120, sessions_=6)
-    remembered = as_bytes(*fed(engine_for(), events, [5]))
-    monkeypatch.setattr(engine, "VECTORS_KEPT", 1)
-    target = engine_for()
-    assert as_bytes(*fed(target, events, [5])) == remembered
-    assert len(target._folded) == 1
 
 
 def test_new_words_are_encoded_in_one_call_a_batch() -> None:
@@ -237,6 +208,60 @@ def test_a_prediction_says_what_made_it() -> None:
     assert (prediction.level, prediction.arm, prediction.calibrated) == ("full", "treatment", False)
     assert len(prediction.index.snapshot) == 33
     assert codec.decode(codec.encode(prediction), type(prediction)) == prediction
+
+
+def test_scores_are_probabilities_where_the_model_says_so() -> None:
+    shop = stocked()
+    shop.calibration = Calibration(True, "", intercept=-1.0, slopes=(0.0,) * 4)
+    prediction = Visitor(engine_for(shop)).does(0, "view", "mug-1").prediction
+    plain = Visitor(engine_for()).does(0, "view", "mug-1").prediction
+    assert prediction is not None
+    assert plain is not None
+    assert prediction.calibrated
+    for offer, other in zip(prediction.items, plain.items, strict=True):
+        z = -math.log(1 - other.score)
+        assert (offer.item_id, offer.score) == (other.item_id, pytest.approx(1 / (1 + math.exp(1 - z))))
+
+
+def test_of_one_brand_there_is_half_a_prediction_at_most() -> None:
+    shop = stocked()
+    kitchen = [item_id for item_id in CATALOGUE if item_id[0] in "mp"]
+    shop.upsert([Item(item_id=item_id, title=CATALOGUE[item_id], brand="Ox") for item_id in kitchen])
+    best = offers(Visitor(engine_for(shop, triggers={"offers": 4})).does(0, "view", "mug-1"))
+    assert [item_id in kitchen for item_id in best] == [True, True, False, False]
+    free = engine_for(shop, triggers={"offers": 4}, ranking=RankingSettings(brand_share=1.0))
+    assert [item_id in kitchen for item_id in offers(Visitor(free).does(0, "view", "mug-1"))] == [True] * 3 + [False]
+
+
+def test_a_visitor_is_no_neighbour_of_their_own() -> None:
+    rules = {"quiet_ms": 0, "trigger_cooldown_ms": 0, "item_cooldown_ms": 0, "min_gain": 0}
+    alike = RankingSettings(counts=0, text=0, graph=0, prior=0, repeat=True)
+    taught, untaught = (Visitor(engine_for(rules=rules, ranking=alike), "me") for _ in range(2))
+    for n, item_id in enumerate(["mug-1", "saw-1", "hat-1", "mug-1"]):
+        ours, theirs = taught.does(n * MINUTE, "view", item_id), untaught.does(n * MINUTE, "view", item_id)
+        assert (ours.prediction, ours.suppressed) == (theirs.prediction, theirs.suppressed)
+        assert ours.taught is not None
+        lesson = ours.taught
+        taught.engine.shop.knn.observe(
+            Lesson(lesson.after, lesson.context, lesson.kind, lesson.time, lesson.session, lesson.visitor)
+        )
+    another = Visitor(taught.engine, "another").does(0, "view", "saw-1").prediction
+    assert another is not None
+    assert {offer.item_id for offer in another.items} == {"mug-1", "hat-1"}
+    assert all(offer.score > 0 for offer in another.items)
+
+
+def test_a_notice_of_an_item_that_is_not_known_names_no_other() -> None:
+    target = engine_for()
+    target.ranked = 20
+    visitor = Visitor(target)
+    visitor.does(0, "view", "never heard of")
+    change = Change("never heard of", "price_drop", 0, 7, START + MINUTE, 2.0, 1.0, None)
+    (decision,) = visitor.meets([Noticed("visitor", START + MINUTE, change)])
+    assert decision.suppressed is not None
+    assert [offer.item_id for offer in decision.suppressed.prediction.items] == ["never heard of"]
+    assert decision.suppressed.rule == "gone"
+    assert decision.ranked == ()
 
 
 def test_ids_of_predictions_follow_the_contract() -> None:
@@ -325,7 +350,7 @@ def test_another_shop_can_be_served_between_steps() -> None:
 
 def test_an_encoder_of_another_dimension_is_refused() -> None:
     target = engine_for()
-    with pytest.raises(InputError, match="8 dimensions, expected 64"):
+    with pytest.raises(InputError, match="8 dimensions, expected 256"):
         target.serve(target.shop, PooledSessionEncoder(8))
 
 
@@ -333,7 +358,7 @@ def test_a_shop_that_cannot_be_served_leaves_the_old_one_in_place() -> None:
     target = engine_for()
     before = target.shop
     broken = stocked()
-    broken.weights = {"no_such": 1.0}
+    broken.ranking = {"no_such": 1.0}
     with pytest.raises(InputError, match="no_such"):
         target.serve(broken, PooledSessionEncoder(broken.dimension))
     assert target.shop is before

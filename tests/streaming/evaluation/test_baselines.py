@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.text import DummyTextEncoder
+from streaming.building import past_of
 from streaming.evaluation.answers import ask, ask_and_teach
 from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, VmisKnn, alike_by_sessions
 from streaming.evaluation.log import DAY_MS, Log
@@ -118,7 +119,7 @@ def test_vmis_keeps_the_newest_item_where_sessions_come_back_to_it() -> None:
 def test_text_finds_items_whose_words_are_near_and_none_without_words() -> None:
     titles = {"a": "green tea", "b": "green tea", "c": "steel hammer", "d": "oak table", "e": "red wine glass", "f": ""}
     log = log_of([("s", item, n) for n, item in enumerate("abcdef")], titles=titles)
-    vectors = text_vectors(log.items, log.catalogue, DummyTextEncoder())
+    vectors = text_vectors(past_of(log.events, log.items, log.facts, log.info, DummyTextEncoder()), log.catalogue)
     assert (vectors[0] == vectors[1]).all()
     assert not vectors[5].any()
     assert np.linalg.norm(vectors[:5], axis=1) == pytest.approx(np.ones(5), abs=1e-6)

@@ -1,0 +1,203 @@
+"""What is chosen on a shop's own past: the weights of the ranking, and what its scores are worth as probabilities.
+
+The last part of the past is set aside; tables are fitted on what is before it, weights and calibration on it. Then the
+tables are fitted anew on everything. Nothing that is later than `Past.events` is ever looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+from encoders.graph.choosing import Trial
+from encoders.session import PooledSessionEncoder
+from index.calibration import Calibration
+from index.tables import TableSettings
+from index.tuning import Samples, Tuned, tune
+from streaming.items import Shop
+from streaming.ranking import DIGITS, PARTS, RankingSettings, Raw, decayed, gather
+from streaming.sessions import KINDS, Step
+from streaming.sights import Sights, search
+from streaming.teaching import session_tag
+
+MOMENTS = 8000
+"""Moments that weights are chosen on, at most."""
+MOST = 500_000
+"""Newest events that are looked at: enough to tell weights by, and no second fit of a past of any size."""
+LAST = 0.1
+"""Of the events, what is set aside where sessions end by themselves."""
+HORIZON_EVENTS = 5
+HORIZON_MS = 1_800_000
+"""What a score is a probability of: that the item comes within so many events and so much time."""
+TOP = 20
+"""Candidates of each moment that the calibration looks at."""
+AT_ONCE = 256
+LEAST_PRIOR = 1e-5
+"""Of the largest weight: what popularity weighs at least, so that something orders what nothing else orders."""
+
+
+class Moment(NamedTuple):
+    """A session at one of its events, and what came then."""
+
+    session: str
+    history: tuple[Step, ...]
+    time: int
+    coming: tuple[tuple[str, int], ...]
+    """Item and time of the next events on items, at most `HORIZON_EVENTS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A past, parted."""
+
+    before: pl.DataFrame
+    moments: list[Moment]
+
+
+def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> Held:
+    """Parts events (in time order) into those to fit on and moments to choose on.
+
+    Args:
+        endless: sessions never expire: of each the last two events are held out and the last is asked for, as a
+            leave-one-out test does. Else: the sessions that begin in the last `LAST` of the events.
+        count: moments at most, drawn by a hash of their session and place.
+    """
+    numbered = events.tail(MOST).with_columns(
+        place=pl.int_range(pl.len()).over("session_id"), size=pl.len().cast(pl.Int64).over("session_id")
+    )
+    if endless:
+        before = numbered.filter(pl.col("place") < pl.col("size") - 2)
+        asked = numbered.filter(pl.col("size") >= 3)
+        moments = [moment for moment in _moments(asked) if len(moment.coming) == 1 and moment.history]
+    else:
+        cut = numbered["time"][int(len(numbered) * (1 - LAST))] if len(numbered) else 0
+        begun = pl.col("time").min().over("session_id")
+        before = numbered.filter(pl.col("time") < cut)
+        moments = [moment for moment in _moments(numbered.filter(begun >= cut)) if moment.coming]
+    drawn = sorted(
+        moments, key=lambda each: xxh3_64_intdigest(f"{each.session}\0{len(each.history)}\0{each.time}".encode())
+    )
+    return Held(before.drop("place", "size"), drawn[:count])
+
+
+def _moments(events: pl.DataFrame) -> Iterator[Moment]:
+    """Every event of every session but its last, with what came before and after."""
+    columns = events.select("session_id", "item_id", "kind", "time")
+    for (session,), rows in columns.group_by("session_id", maintain_order=True):
+        items, kinds, times = (rows[name].to_list() for name in ("item_id", "kind", "time"))
+        steps = [
+            Step(time, n, KINDS.index(kind), item)
+            for n, (item, kind, time) in enumerate(zip(items, kinds, times, strict=True))
+        ]
+        pairs = list(zip(items, times, strict=True))
+        for place in range(len(steps) - 1):
+            yield Moment(
+                str(session),
+                tuple(steps[max(0, place - 19) : place + 1]),
+                times[place],
+                tuple(pairs[place + 1 : place + 1 + HORIZON_EVENTS]),
+            )
+
+
+def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettings) -> Iterator[tuple[Moment, Raw]]:
+    """Each moment with its candidates, as the engine would find them."""
+    sights = Sights(shop, PooledSessionEncoder(shop.dimension))
+    for start in range(0, len(moments), AT_ONCE):
+        part = moments[start : start + AT_ONCE]
+        seen = [sights.of(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
+        found = search(shop, seen, settings.query_weights, settings.nearest)
+        for moment, sight, near in zip(part, seen, found, strict=True):
+            own = session_tag(moment.session)
+            yield moment, gather(decayed(moment.history, settings.decay), sight, near, shop, settings, own)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the last part of a past taught."""
+
+    ranking: RankingSettings
+    calibration: Calibration
+    tuned: Tuned
+    moments: int
+    """That it was chosen on."""
+    tables: TableSettings
+    """Of the shop that it was chosen for."""
+    trials: tuple[Trial, ...] = ()
+    """Graph vectors that were tried, best first; none: they were not chosen."""
+
+
+def choose_on(moments: Sequence[Moment], shop: Shop, settings: RankingSettings, *, ordered: bool) -> Chosen:
+    """Weights that rank what came next high, and the calibration of the scores that they give.
+
+    Args:
+        shop: its tables fitted on what is before the moments; its whole catalogue in it.
+        ordered: what comes next is asked for; else all that comes within the horizon, in any order.
+    """
+    # An item that nobody could have had yet is never right here, and would teach that what it borrows is worth nothing.
+    shop.lane.open(False)
+    found = list(candidates_of(shop, moments, settings))
+    tuned = tune(_samples(shop, found, settings, ordered=ordered), settings.weights, "ndcg_10", caution=0.0)
+    weights = dict(zip(PARTS, tuned.weights.tolist(), strict=True))
+    least = LEAST_PRIOR * max(weights.values())
+    ranking = replace(settings, **weights | {"prior": max(weights["prior"], least)})
+    shop.lane.open(True)
+    shown = list(candidates_of(shop, moments, ranking))
+    return Chosen(ranking, _calibration(shop, shown, ranking), tuned, len(moments), shop.tables.settings)
+
+
+def _samples(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingSettings, *, ordered: bool) -> Samples:
+    parts, starts, targets = [], [0], []
+    more: list[list[int]] = []
+    missed = []
+    for moment, raw in found:
+        kept = _allowed(shop, moment, raw, settings)
+        codes = raw.codes[kept]
+        parts.append(raw.parts[kept])
+        starts.append(starts[-1] + len(codes))
+        coming = dict.fromkeys(item for item, _ in moment.coming[: 1 if ordered else None])
+        places = [
+            int(np.searchsorted(codes, code)) if (code := shop.vocabulary.code(item)) in codes else -1
+            for item in coming
+        ]
+        targets.append(places[0])
+        more.append([place for place in places[1:] if place >= 0])
+        missed.append(places[1:].count(-1))
+    folds = np.array([xxh3_64_intdigest(moment.session.encode()) % 2 for moment, _ in found], np.uint8)
+    return Samples.of(
+        np.concatenate(parts).astype(np.float32) if parts else np.empty((0, len(PARTS)), np.float32),
+        np.array(starts),
+        np.array(targets, np.int64),
+        more=more,
+        missed=np.array(missed, np.int64),
+        folds=folds,
+    )
+
+
+def _calibration(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingSettings) -> Calibration:
+    scores, contexts, hits, sessions = [], [], [], []
+    for moment, raw in found:
+        kept = np.flatnonzero(_allowed(shop, moment, raw, settings))
+        z = (raw.parts[kept] * settings.weights).sum(axis=1)
+        top = np.argsort(-z, kind="stable")[:TOP]
+        soon = {item for item, time in moment.coming if time - moment.time <= HORIZON_MS}
+        ids = shop.vocabulary.ids(raw.codes[kept[top]])
+        scores.append(z[top].round(DIGITS))
+        contexts.append(np.tile(raw.context, (len(top), 1)))
+        hits.append(np.array([item in soon for item in ids], bool))
+        sessions.append(np.full(len(top), xxh3_64_intdigest(moment.session.encode()) >> 1, np.int64))
+    if not scores:
+        return Calibration.none("no moments to calibrate on, expected sessions of two events or more")
+    return Calibration.fit(*(np.concatenate(each) for each in (scores, contexts, hits, sessions)))
+
+
+def _allowed(shop: Shop, moment: Moment, raw: Raw, settings: RankingSettings) -> NDArray[np.bool_]:
+    """Which candidates could have been offered."""
+    known = set() if settings.repeat else {step.subject for step in moment.history}
+    ids = shop.vocabulary.ids(raw.codes)
+    return np.array([item_id in shop.items and item_id not in known for item_id in ids], np.bool_)

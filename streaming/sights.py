@@ -1,0 +1,125 @@
+"""A session as the encoder sees it: its history folded into one vector, step by step, and what that vector finds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from encoders.session import SessionEncoder, Vector
+from index import fusion
+from index.vocabulary import Codes
+from streaming.errors import InputError
+from streaming.items import Shop, Words
+from streaming.sessions import Step
+
+VECTORS_KEPT = 20_000
+"""Sessions whose encoder state is kept between events; a session beyond that is folded anew, with the same result."""
+SLOW = 0.9
+"""What a step leaves of the slow mean of the session's vectors, which a shift is measured against."""
+
+_NO_CODES = np.empty(0, np.int32)
+
+
+class Sight(NamedTuple):
+    """What a session looks like."""
+
+    vector: Vector
+    """(session dimension,): each space's block of length 1; zeros where nothing is known there."""
+    words: Words
+    """What the steps of its history were read as."""
+    shift: float | None = None
+    """Cosine of the session's vector with the slow mean of those before it; None: there was none before."""
+
+    @property
+    def blank(self) -> bool:
+        """Nothing is known of what the session saw."""
+        return not self.vector.any()
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The encoder's state after a history, so that one more event is one more step."""
+
+    history: tuple[Step, ...]
+    words: Words
+    """What its steps were read as."""
+    version: int
+    """Of the shop's vectors."""
+    state: Vector
+    last_time: int | None
+    """Of the last step that had a vector; None: none had."""
+    slow: Vector | None
+    """The slow mean of the vectors after each such step."""
+    shift: float | None
+    """As `Sight.shift`."""
+
+
+class Sights:
+    """Folds histories; of a session it has seen before, only what is new. Not for more than one thread."""
+
+    def __init__(self, shop: Shop, encoder: SessionEncoder) -> None:
+        """
+        Raises:
+            InputError: shop and encoder are of different dimensions.
+        """
+        if encoder.dimension != shop.dimension:
+            raise InputError(
+                f"the session encoder has {encoder.dimension} dimensions, expected {shop.dimension} as the items' "
+                "vectors; use the encoder that was built with the model folder"
+            )
+        self._shop, self._encoder = shop, encoder
+        self._folded: OrderedDict[str, Folded] = OrderedDict()
+
+    def of(self, session: str, history: tuple[Step, ...]) -> Sight:
+        """The session's vector after its history: always that of the history folded from the start."""
+        words = self._shop.words_of(history)
+        folded = self._fold(history, words, self._folded.get(session))
+        self._folded[session] = folded
+        self._folded.move_to_end(session)
+        if len(self._folded) > VECTORS_KEPT:
+            self._folded.popitem(last=False)
+        vector = self._encoder.vector(folded.state)
+        return Sight(fusion.normalised(vector[None, :], layout=self._shop.layout)[0], words, folded.shift)
+
+    def _fold(self, history: tuple[Step, ...], words: Words, known: Folded | None) -> Folded:
+        """The encoder stepped over a history; from a known state on where that is a beginning of it."""
+        state, last_time, done = self._encoder.start(), None, 0
+        slow: Vector | None = None
+        shift: float | None = None
+        if known is not None and known.version == self._shop.version:
+            beginning = len(known.history)
+            if history[:beginning] == known.history and words[:beginning] == known.words:
+                state, last_time, done = known.state, known.last_time, beginning
+                slow, shift = known.slow, known.shift
+        for step, vector in zip(history[done:], self._shop.vectors_of(history[done:], words[done:]), strict=True):
+            if vector is not None:
+                gap = step.time - last_time if last_time is not None else 0
+                state, last_time = self._encoder.step(state, vector, step.kind, gap), step.time
+                now = self._encoder.vector(state)  # (dimension,)
+                shift = None if slow is None else _cosine(now, slow)
+                slow = now if slow is None else slow * np.float32(SLOW) + now * np.float32(1 - SLOW)
+        return Folded(history, words, self._shop.version, state, last_time, slow, shift)
+
+
+def _cosine(unit: Vector, other: Vector) -> float:
+    return float(np.add.reduce(unit * other) / max(float(np.sqrt(np.add.reduce(other * other))), 1e-12))
+
+
+def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) -> list[Codes]:
+    """The items nearest to each session, in one search; none where there is nothing to search with.
+
+    Args:
+        weights: of text, graph, behaviour and prior, which the queries carry.
+    """
+    found = [_NO_CODES for _ in sights]
+    asking = {place: sight for place, sight in enumerate(sights) if sight is not None and not sight.blank}
+    if asking:
+        vectors = np.stack([sight.vector for sight in asking.values()])  # (q, session dimension)
+        queries = fusion.query(vectors, weights, layout=shop.layout)  # (q, dimension)
+        for place, near in zip(asking, shop.index.search(queries, k), strict=True):
+            found[place] = near
+    return found
