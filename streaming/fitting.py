@@ -6,8 +6,9 @@ tables are fitted anew on everything. Nothing that is later than `Past.events` i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> He
     Args:
         endless: sessions never expire: of each the last two events are held out and the last is asked for, as a
             leave-one-out test does. Else: the sessions that begin in the last `LAST` of the events.
-        count: moments at most, drawn by a hash of their session and place.
+        count: moments at most, see `_drawn`.
     """
     numbered = events.tail(MOST).with_columns(
         place=pl.int_range(pl.len()).over("session_id"), size=pl.len().cast(pl.Int64).over("session_id")
@@ -80,10 +81,22 @@ def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> He
         begun = pl.col("time").min().over("session_id")
         before = numbered.filter(pl.col("time") < cut)
         moments = [moment for moment in _moments(numbered.filter(begun >= cut)) if moment.coming]
-    drawn = sorted(
-        moments, key=lambda each: xxh3_64_intdigest(f"{each.session}\0{len(each.history)}\0{each.time}".encode())
-    )
-    return Held(before.drop("place", "size"), drawn[:count])
+    return Held(before.drop("place", "size"), _drawn(moments, count))
+
+
+def _drawn(moments: Iterable[Moment], count: int) -> list[Moment]:
+    """At most so many, by a hash: one of each session first, then a second of each, so that long sessions have no more
+    say than short ones."""
+    by_session: dict[str, list[tuple[int, Moment]]] = {}
+    for moment in moments:
+        place = xxh3_64_intdigest(f"{moment.session}\0{len(moment.history)}\0{moment.time}".encode())
+        by_session.setdefault(moment.session, []).append((place, moment))
+    turns = [
+        (turn, place, moment)
+        for its in by_session.values()
+        for turn, (place, moment) in enumerate(sorted(its, key=itemgetter(0)))
+    ]
+    return [moment for _, _, moment in sorted(turns, key=itemgetter(0, 1))[:count]]
 
 
 def _moments(events: pl.DataFrame) -> Iterator[Moment]:
