@@ -50,7 +50,7 @@ from streaming.text_encoder import text_encoder
 _TEXTS_AT_ONCE = 256
 NO_FACTS = pl.DataFrame(schema={"head": pl.String, "relation": pl.String, "tail": pl.String})
 """The demo's shop brings none besides what its catalogue says."""
-MOMENTS = 1500
+MOMENTS = 4000
 """That weights are chosen on: fewer than `build` takes, for a demo has no patience."""
 DECIDED_S = 60.0
 """How long the worker may take for what waits after the last event."""
