@@ -43,7 +43,7 @@ class CoSettings:
     """Items that lessons may add to the vocabulary, unknown to it before; lessons on further ones teach nothing."""
     cold_below: int = 2
     """An item that was seen less often may borrow from its nearest warm items (`CoOccurrence.cold`)."""
-    cold_factor: float = 24.0
+    cold_factor: float = 16.0
     """What a borrowed score is multiplied by: high enough that what resembles a favourite is found among its
     own neighbours, and so low that what is known loses little by it; docs/quality.md has both figures."""
 
