@@ -29,11 +29,13 @@ $(BIN)/python:
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
 	echo "Installing what the demo needs into $(VENV) ..." >&2
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]' >&2
+	$(BIN)/python -m streaming.warming >&2
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	echo "Installing what the tests need into $(VENV) ..." >&2
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >&2
+	$(BIN)/python -m streaming.warming >&2
 	touch $(VENV)/demo.stamp $@
 
 demo: $(VENV)/demo.stamp

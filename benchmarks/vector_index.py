@@ -107,7 +107,7 @@ def _served(index: VectorIndex, items: np.ndarray, queries: np.ndarray) -> dict[
         "recall_at_100": round(_recall(truth, index.search(queries, 100)), 4),
         "recall_at_10": round(_recall(truth[:, :10], index.search(queries, 10)), 4),
     }
-    for batch in (1, 8, 16, 32):
+    for batch in (1, 4, 16, 32):
         report[f"us_batch_{batch}"] = round(_cpu(partial(_in_batches, index, queries, batch)) / len(queries), 1)
     alone, beside = _writes(index, items, busy=None), _writes(index, items, busy=queries[:16])
     report |= {"write_ms_p50": alone[0], "write_ms_p99": alone[1]}

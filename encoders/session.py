@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
@@ -39,8 +40,19 @@ class SessionEncoder(Protocol):
             gap_ms: time since the event that was stepped before this one; 0 for the first.
         """
 
+    def steps(self, state: Vector, item_vectors: Vector, kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
+        """The states after each of n events in a row, (n, state), to the bit as step after step.
+
+        Args:
+            item_vectors: (n, dimension)
+            kinds, gaps_ms: n of each.
+        """
+
     def vector(self, state: Vector) -> Vector:
         """(dimension,), length 1; zeros where no event said anything."""
+
+    def vectors(self, states: Vector) -> Vector:
+        """(n, dimension) of n states, to the bit as one by one."""
 
 
 class PooledSessionEncoder:
@@ -90,13 +102,55 @@ class PooledSessionEncoder:
         return np.zeros(self.dimension, dtype=np.float32)
 
     def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int) -> Vector:
-        weight = self._weights.get(kind, 0.0)
-        if weight == 0 or not item_vector.any():
-            return state
-        gap = min(max(gap_ms, 0), self._longest_gap_ms)  # a late event has a negative gap
-        keep = self._decay * 2.0 ** (-gap / self._half_life_ms)
-        return state * np.float32(keep) + item_vector * np.float32(weight)  # (dimension,)
+        after: Vector = self.steps(state, item_vector[None, :], (kind,), (gap_ms,))[0]
+        return after
+
+    def steps(self, state: Vector, item_vectors: Vector, kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
+        weights = np.array([self._weights.get(kind, 0.0) for kind in kinds], np.float32)
+        # A late event has a negative gap.
+        gaps = [min(max(gap, 0), self._longest_gap_ms) for gap in gaps_ms]
+        keep = np.array([self._decay * 2.0 ** (-gap / self._half_life_ms) for gap in gaps], np.float32)
+        states: Vector = _pooled(state, item_vectors, weights, keep)
+        return states
 
     def vector(self, state: Vector) -> Vector:
-        length = np.linalg.norm(state)
-        return state / length if length > 1e-12 else np.zeros_like(state)
+        unit: Vector = self.vectors(state[None, :])[0]
+        return unit
+
+    def vectors(self, states: Vector) -> Vector:
+        units: Vector = _of_length_one(states)
+        return units
+
+
+@njit(cache=True, nogil=True)
+def _pooled(state: Vector, items: Vector, weights: Vector, keep: Vector) -> Vector:
+    """(n, dimension): the sum after each item."""
+    sums = np.empty((len(items), len(state)), np.float32)
+    before = state
+    for place in range(len(items)):
+        said = False
+        if weights[place] != 0:
+            for column in range(len(state)):
+                said |= items[place, column] != 0
+        for column in range(len(state)):
+            now = before[column]
+            if said:
+                now = now * keep[place] + items[place, column] * weights[place]
+            sums[place, column] = now
+        before = sums[place]
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def _of_length_one(rows: Vector) -> Vector:
+    """Rows divided by their length; zeros stay zeros."""
+    units = np.zeros(rows.shape, np.float32)
+    for place in range(len(rows)):
+        square = 0.0
+        for column in range(rows.shape[1]):
+            square += np.float64(rows[place, column]) ** 2
+        length = np.sqrt(square)
+        if length > 1e-12:
+            for column in range(rows.shape[1]):
+                units[place, column] = rows[place, column] / length
+    return units

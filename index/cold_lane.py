@@ -44,9 +44,7 @@ class ColdLane:
             ids = self._index.vocabulary.ids
             for place, found in zip(cold.tolist(), self._index.search(queries[cold], _LOOKED_AT), strict=True):
                 warm = found[self._counts.seen(found) >= below]
-                parts = fusion.parts(
-                    self._index.vectors(warm), rows[place, : self._layout.session], layout=self._layout
-                )
+                parts = self._index.products(warm, rows[place], self._layout.ends)
                 alike = (parts @ _ALIKE).clip(0, 1)
                 best = np.lexsort((np.array(ids(warm), object), -alike))[:LENDERS]
                 self._lenders[int(codes[place])] = warm[best], alike[best].astype(np.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from index.adjacency import ITEM, SLOT, UNIT, find, learn, most_slots, new_heap
 from index.co_settings import CoSettings
-from index.gathering import LOAN, SUM, best_together
+from index.gathering import LOAN, SUM, best_together, priors
 from index.lesson import LEARNING_KINDS, Lesson, Together
 from index.log_columns import number_items, number_sessions, tags
 from index.meetings import MEMORY, PERIOD_MS, count_meetings, counted_places
@@ -221,9 +221,8 @@ class CoOccurrence:
         """Popularity, (n,), from 0 (never seen) to 1 (the most popular): log(1 + n) / log(1 + most), both decayed where
         there is a half-life."""
         with self._lock:
-            heat, scale = self._of("heat", codes), self._scale()
-            prior: NDArray[np.float64] = np.log1p(heat * scale) / math.log1p(max(self._most, 1) * scale)
-        return prior
+            scale = self._scale()
+            return priors(self._table, codes, scale, math.log1p(max(self._most, 1) * scale))
 
     def popular(self, n: int) -> Codes:
         """The n most popular items, best first, ties by item id; decayed where there is a half-life."""

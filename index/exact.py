@@ -96,7 +96,7 @@ def inner(rows: Vectors, query: Vectors) -> Vectors:
     return np.add.reduce(rows * query, axis=1)  # type: ignore[no-any-return]
 
 
-def best(codes: Codes, scores: Vectors, count: int, vocabulary: Vocabulary) -> Codes:
+def best(codes: Codes, scores: NDArray[np.floating], count: int, vocabulary: Vocabulary) -> Codes:
     """Those `count` of `codes` with the highest scores, of equal ones those whose ids come first; ascending.
 
     Ids decide and not codes, which other processes number otherwise.

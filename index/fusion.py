@@ -1,7 +1,7 @@
 """The item vector: four blocks side by side, unweighted, so that weights stand on the query's side.
 
-The inner product of an item with `query` is the weighted sum of the blocks' own inner products, which `parts` gives:
-one search ranks by all of them, weights may change with each session, and the terms say why an item came.
+The inner product of an item with `query` is the weighted sum of the blocks' own, which `VectorIndex.products`
+gives: one search ranks by all of them, weights may change with each session, and the terms say why an item came.
 
     item     [text | graph | behaviour | prior]                 each of the first three of length 1, or zeros: unknown
     query    [w_text text | w_graph graph | w_behaviour behaviour | w_prior]
@@ -10,8 +10,10 @@ one search ranks by all of them, weights may change with each session, and the t
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from index.exact import Vectors, checked
@@ -52,6 +54,11 @@ class Layout:
         return 0, self.text, self.text + self.graph, self.text + self.graph + self.behaviour
 
     @property
+    def ends(self) -> NDArray[np.int64]:
+        """Where each block ends; read only."""
+        return _ends(self.widths)
+
+    @property
     def slices(self) -> tuple[slice, ...]:
         """Columns of each block."""
         return tuple(slice(begin, begin + width) for begin, width in zip(self.offsets, self.widths, strict=True))
@@ -65,6 +72,13 @@ class Layout:
     def session(self) -> int:
         """Of a session vector: all blocks but the prior."""
         return self.dimension - self.prior
+
+
+@cache
+def _ends(widths: tuple[int, ...]) -> NDArray[np.int64]:
+    ends = np.cumsum(widths)
+    ends.flags.writeable = False
+    return ends
 
 
 LAYOUT = Layout()
@@ -113,8 +127,7 @@ def normalised(vectors: Vectors, *, layout: Layout = LAYOUT) -> Vectors:
         ValueError: another shape, or a number is not finite.
     """
     rows = checked(vectors, layout.session)
-    for columns in layout.slices[:3]:
-        rows[:, columns] = _unit(rows[:, columns])
+    _to_unit_blocks(rows, layout.ends[:3])
     return rows
 
 
@@ -141,31 +154,19 @@ def query(sessions: Vectors, weights: ArrayLike, *, layout: Layout = LAYOUT) -> 
     return with_prior * wide
 
 
-def parts(rows: Vectors, session: Vectors, *, layout: Layout = LAYOUT) -> NDArray[np.float64]:
-    """What each block of each item gives, unweighted: (n, 4), in the order of `PARTS`; the last is the prior itself.
-
-    The sum of `weights * parts` is the item's inner product with `query`, but for rounding. A row's numbers are to the
-    bit independent of the other rows.
-
-    Args:
-        rows: (n, layout.dimension) item vectors.
-        session: (layout.session,)
-
-    Raises:
-        ValueError: another shape.
-
-    >>> small = Layout(text=2, graph=1, behaviour=1)
-    >>> parts(np.array([[1, 0, -1, 0, 0.25]], np.float32), np.array([0.5, 9, 1, 1], np.float32), layout=small)
-    array([[ 0.5 , -1.  ,  0.  ,  0.25]])
-    """
-    if rows.ndim != 2 or rows.shape[1] != layout.dimension or session.shape != (layout.session,):
-        raise ValueError(
-            f"items of shape {rows.shape} and a session of {session.shape}: "
-            f"expected (n, {layout.dimension}) and ({layout.session},)"
-        )
-    asked = np.append(session, np.float32(1)).astype(np.float32, copy=False)
-    # One sum per row and block, in an order that the number of rows does not change.
-    return np.add.reduceat(rows * asked, layout.offsets, axis=1).astype(np.float64)
+@njit(cache=True, nogil=True)
+def _to_unit_blocks(rows: Vectors, ends: NDArray[np.int64]) -> None:
+    """Brings each block of each row to length 1, in place."""
+    for place in range(len(rows)):
+        begin = 0
+        for end in ends:
+            square = 0.0
+            for column in range(begin, end):
+                square += np.float64(rows[place, column]) ** 2
+            length = np.sqrt(square)
+            for column in range(begin, end):
+                rows[place, column] = rows[place, column] / length if length > NOTHING else 0.0
+            begin = end
 
 
 def _unit(block: Vectors) -> Vectors:

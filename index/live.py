@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from index.exact import Vectors, best, inner
+from index import rows
+from index.exact import Vectors, best
 from index.nearest import Flat, Nearest
 from index.side import Side, looked_up
 from index.snapshot import Snapshot
@@ -16,7 +17,7 @@ SLACK = 16
 
 TIE = 1e-5
 """Scores this near each other, as a share of what vectors so long can reach, may be equal: FAISS rounds otherwise than
-`inner` does."""
+`rows.products` does."""
 
 NO_SCORE = np.float32(-np.inf)
 
@@ -42,33 +43,32 @@ class LiveRows:
         return self.gone_count + len(self.side)
 
     def has(self, codes: Codes) -> NDArray[np.bool_]:
-        return (self._main_rows(codes) >= 0) | (self.side.rows(codes) >= 0)
+        return rows.there(self.main.home, self.gone, self.side.home, codes)
 
     def vectors(self, codes: Codes) -> Vectors:
         """(n, dimension); zeros for what is not there."""
-        main, side = self._main_rows(codes), self.side.rows(codes)
-        if len(codes) and int(main.min()) >= 0:
-            return self.main.vectors.take(main, axis=0)
-        found = np.zeros((len(codes), self.main.vectors.shape[1]), dtype=np.float32)
-        found[main >= 0] = self.main.vectors.take(main[main >= 0], axis=0)
-        found[side >= 0] = self.side.vectors.take(side[side >= 0], axis=0)
-        return found
+        return rows.taken(self.main.vectors, self.main.home, self.gone, self.side.room, self.side.home, codes)
+
+    def products(self, codes: Codes, query: Vectors, ends: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Inner products of blocks, (n, blocks); 0 for what is not there."""
+        main, side = self.main, self.side
+        return rows.products(main.vectors, main.home, self.gone, side.room, side.home, codes, query, ends)
 
     def upsert(self, codes: Codes, vectors: Vectors) -> None:
         """No code twice. A vector that the snapshot has to the bit is served from there, so that a catalogue read again
         changes nothing."""
-        rows = looked_up(self.main.home, codes)
-        same = rows >= 0
-        same[same] = (self.main.vectors.take(rows[same], axis=0) == vectors[same]).all(axis=1)
-        self._mark(rows[same], gone=False)
+        homes = looked_up(self.main.home, codes)
+        same = homes >= 0
+        same[same] = (self.main.vectors.take(homes[same], axis=0) == vectors[same]).all(axis=1)
+        self._mark(homes[same], gone=False)
         self.side.drop(codes[same])
-        self._mark(rows[~same & (rows >= 0)], gone=True)
+        self._mark(homes[~same & (homes >= 0)], gone=True)
         self.side.put(codes[~same], vectors[~same])
 
     def remove(self, codes: Codes) -> None:
         """What is not there is passed over. No code twice."""
-        rows = looked_up(self.main.home, codes)
-        self._mark(rows[rows >= 0], gone=True)
+        homes = looked_up(self.main.home, codes)
+        self._mark(homes[homes >= 0], gone=True)
         self.side.drop(codes)
 
     def search(self, queries: Vectors, count: int) -> list[Codes]:
@@ -117,7 +117,8 @@ class LiveRows:
         # Approximate scores may err by more than `tie`: then all that was fetched is compared.
         kept = scores >= least - tie if self.main.nearest.exact else scores > NO_SCORE
         candidates = codes[kept]
-        return best(candidates, inner(self.vectors(candidates), query), count, self._vocabulary)
+        exact = self.products(candidates, query, np.array([len(query)]))[:, 0]
+        return best(candidates, exact, count, self._vocabulary)
 
     def _pool(self, queries: Vectors, ties: Vectors, fetch: int, effort: int) -> tuple[Vectors, Codes, Vectors]:
         """Scores and codes of what was fetched, (q, m) each, -inf where there is nothing; and (q,) the score that
@@ -135,25 +136,18 @@ class LiveRows:
         for nearest, by_row, is_main in sides:
             if not len(by_row):
                 continue
-            near, rows = nearest.search(queries, min(fetch, len(by_row)), effort)
-            absent = rows < 0
+            near, found = nearest.search(queries, min(fetch, len(by_row)), effort)
+            absent = found < 0
             if fetch < len(by_row):
                 left = np.where(absent[:, -1], NO_SCORE, near[:, -1])
                 rest = np.maximum(rest, left)
                 if not nearest.exact:
                     absent |= near <= (left + ties)[:, None]
             if is_main and self.gone_count:
-                absent |= self.gone[rows]
+                absent |= self.gone[found]
             scores.append(np.where(absent, NO_SCORE, near))
-            codes.append(by_row.take(rows))
+            codes.append(by_row.take(found))
         return np.concatenate(scores, axis=1), np.concatenate(codes, axis=1), rest
-
-    def _main_rows(self, codes: Codes) -> Codes:
-        """Rows of the snapshot that hold these now; -1 for others."""
-        rows = looked_up(self.main.home, codes)
-        if self.gone_count:
-            rows[(rows >= 0) & self.gone.take(rows, mode="clip")] = -1
-        return rows
 
     def _mark(self, rows: Codes, *, gone: bool) -> None:
         """Distinct rows of the snapshot."""

@@ -30,8 +30,9 @@ IVF_FROM = 1000
 VISITED_MOST = 8192
 """A search visits lists of at most about this many rows, some 0.5 ms, even where that misses the recall asked for."""
 
-FLAT_TO = 20_000
-"""Up to so many rows an exact search of a batch costs some 200 us a query; `python benchmarks/vector_index.py`."""
+FLAT_TO = 5_000
+"""Up to so many rows an exact search costs no more than one of lists, in the batches of four that some hundred events
+a second make; `python benchmarks/vector_index.py`."""
 SQ8_TO = 2_000_000
 """Above this many rows the codes of SQ8 no longer fit well into memory."""
 
@@ -201,7 +202,7 @@ def cost(
 def kind_for(count: int) -> Kind:
     """The kind of an index of so many rows, wherever it is built.
 
-    >>> kind_for(12_101), kind_for(100_000), kind_for(5_000_000)
+    >>> kind_for(1_000), kind_for(12_101), kind_for(5_000_000)
     (<Kind.FLAT: 'flat'>, <Kind.IVF_SQ8: 'ivf-sq8'>, <Kind.IVF_PQ: 'ivf-pq'>)
     """
     if count <= FLAT_TO:

@@ -2,7 +2,8 @@
 
 What is kept is a function of the events alone, not of the order in which sessions interleave: of each session the
 newest items, of all that the newest (session, item) entries. Such a cut commutes with adding: what is cut stays
-outranked by as many others, however the rest arrives.
+outranked by as many others, however the rest arrives. (But for one event told twice in one millisecond with others
+between, where the cut falls there: the repeat counts as new.)
 
 Layout. A session's items are a list of entries that number items, by code; an item's sessions one of entries that
 number slots; both oldest first. Sessions stand in a heap by their oldest entry, so that the oldest of all is found at

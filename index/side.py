@@ -19,8 +19,10 @@ class Side:
         """No vector was ever longer."""
         self._count = 0
         self._codes = np.empty(ROWS_AT_FIRST, dtype=np.int32)
-        self._vectors = np.empty((ROWS_AT_FIRST, dimension), dtype=np.float32)
-        self._rows = np.full(1, -1, dtype=np.int32)  # by code
+        self.room = np.empty((ROWS_AT_FIRST, dimension), dtype=np.float32)
+        """The rows, and space for more of them."""
+        self.home = np.full(1, -1, dtype=np.int32)
+        """The row of each code; -1: none. Codes above its length have none either."""
 
     def __len__(self) -> int:
         return self._count
@@ -33,46 +35,46 @@ class Side:
     @property
     def vectors(self) -> Vectors:
         """(rows, dimension), a view."""
-        return self._vectors[: self._count]
+        return self.room[: self._count]
 
     def rows(self, codes: Codes) -> Codes:
         """The row of each code, -1 where it has none."""
-        return looked_up(self._rows, codes)
+        return looked_up(self.home, codes)
 
     def put(self, codes: Codes, vectors: Vectors) -> None:
         """Adds or rewrites; no code twice, none below 0."""
         if not len(codes):
             return
-        self._rows = covering(self._rows, int(codes.max()))
-        fresh = codes[self._rows[codes] < 0]
-        self._room(self._count + len(fresh))
-        self._rows[fresh] = np.arange(self._count, self._count + len(fresh), dtype=np.int32)
+        self.home = covering(self.home, int(codes.max()))
+        fresh = codes[self.home[codes] < 0]
+        self._make_room(self._count + len(fresh))
+        self.home[fresh] = np.arange(self._count, self._count + len(fresh), dtype=np.int32)
         self._codes[self._count : self._count + len(fresh)] = fresh
         self._count += len(fresh)
-        self._vectors[self._rows[codes]] = vectors
+        self.room[self.home[codes]] = vectors
         self.longest = max(self.longest, float(np.sqrt(np.add.reduce(np.square(vectors), axis=1).max())))
 
     def drop(self, codes: Codes) -> None:
         """Takes out those that are there."""
         for code in codes[self.rows(codes) >= 0].tolist():
-            hole, last = int(self._rows[code]), self._count - 1
+            hole, last = int(self.home[code]), self._count - 1
             if hole < 0:  # named twice
                 continue
-            self._vectors[hole] = self._vectors[last]
+            self.room[hole] = self.room[last]
             self._codes[hole] = self._codes[last]
-            self._rows[self._codes[hole]] = hole
-            self._rows[code] = -1
+            self.home[self._codes[hole]] = hole
+            self.home[code] = -1
             self._count = last
 
     def nearest(self, threads: int) -> Flat:
         """A search over the rows as they are now; good until the next change."""
         return Flat(self.vectors, threads=threads)
 
-    def _room(self, count: int) -> None:
+    def _make_room(self, count: int) -> None:
         if count > len(self._codes):
             more = max(count, 2 * len(self._codes)) - len(self._codes)
             self._codes = np.concatenate([self._codes, np.empty(more, dtype=np.int32)])
-            self._vectors = np.concatenate([self._vectors, np.empty((more, self._vectors.shape[1]), dtype=np.float32)])
+            self.room = np.concatenate([self.room, np.empty((more, self.room.shape[1]), dtype=np.float32)])
 
 
 def looked_up(table: Codes, codes: Codes) -> Codes:

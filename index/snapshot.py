@@ -122,6 +122,8 @@ class Snapshot:
     def _made(
         cls, codes: Codes, vectors: Vectors, lists: Inverted | None, items: int, settings: SearchSettings
     ) -> Snapshot:
+        vectors = np.asarray(vectors)  # of a memory-mapped file a plain view, as compiled code takes it
+        vectors.flags.writeable = False
         home = np.full(max(1, items), -1, dtype=np.int32)
         home[codes] = np.arange(len(codes), dtype=np.int32)
         cpu = lists or Flat(vectors, threads=settings.threads)

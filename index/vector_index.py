@@ -106,6 +106,19 @@ class VectorIndex:
         with self._lock:
             return self._live.vectors(codes)
 
+    def products(self, codes: Codes, query: Vectors, ends: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What each block of each item's vector gives with that of a query, unweighted: inner products, (n, blocks); 0
+        where there is no vector. An item's numbers are to the bit independent of the others.
+
+        Args:
+            query: (ends[-1],), float32
+            ends: where each block ends, (blocks,), rising, at most `dimension`.
+        """
+        if len(ends) == 0 or not ends[-1] <= min(len(query), self.dimension):
+            raise ValueError(f"blocks that end at {ends.tolist()}: expected up to {len(query)} and {self.dimension}")
+        with self._lock:
+            return self._live.products(codes, query, ends)
+
     def upsert(self, codes: Codes, vectors: Vectors) -> None:
         """Adds items, or gives those that are there a new vector. Of an item given twice, the last vector holds.
 

@@ -94,15 +94,20 @@ class Demo:
             brokers = self._options.brokers or self._local_broker(open_things)
             given = self._overrides(brokers)
             settings = Settings.from_environment(**given)
-            loading = open_things.enter_context(ThreadPoolExecutor(1)).submit(text_encoder, settings)
+            beside = open_things.enter_context(ThreadPoolExecutor(1))
+            loading = beside.submit(text_encoder, settings)
             past = self._import()
             open_things.enter_context(self._topics(settings))
             with self._stage("loading BERT"):
                 texts = loading.result()
             with texts:
-                self._build(past, texts)
+                known = self._known(past, texts)
+                encoding = beside.submit(_encode, past, texts)
+                self._build(past, known, texts)
                 worker = open_things.enter_context(DemoWorker(settings.worker.data_dir, environment_of(given)))
-                self._encode(past, texts)  # while the worker starts
+                with self._stage("texts"):
+                    count = encoding.result()
+                self._say(f"{count:,} texts of products are encoded")
             self._put_catalogue(past, settings)
             self._wait_for_worker(past, worker)
             show = Show(settings, self._console, past.titles, self._clock)
@@ -154,30 +159,21 @@ class Demo:
         self._say(f"{len(events):,} real purchases of 2017 and {len(items):,} products are imported")
         return past
 
-    def _build(self, past: Past, texts: TextEncoder) -> None:
-        folder = self._options.folder
+    def _known(self, past: Past, texts: TextEncoder) -> building.Past:
+        with self._stage("items' texts"):
+            return building.past_of(past.history, past.catalogue, NO_FACTS, past.info, texts, note=self._note)
+
+    def _build(self, past: Past, known: building.Past, texts: TextEncoder) -> None:
         with self._stage("model"):
-            known = building.past_of(past.history, past.catalogue, NO_FACTS, past.info, texts, note=self._note)
             settings = replace(table_settings(past.info), behaviour=BehaviourSettings(most=len(past.catalogue)))
+            folder = self._options.folder / "model"
             model, _ = build_model(
-                known, folder / "model", texts, settings=settings, until=FROM, moments=MOMENTS, note=self._note
+                known, folder, texts, settings=settings, until=FROM, moments=MOMENTS, note=self._note
             )
         self._say(
             f"counts and text vectors are built from {len(past.history):,} purchases of January to October"
             f" (model {model.version})"
         )
-
-    def _encode(self, past: Past, texts: TextEncoder) -> None:
-        """The texts that will be met, so that the cache has their vectors: the catalogue's, and titles in events."""
-        with self._stage("texts"):
-            found = [item_text(*row) for row in past.catalogue.select("title", "brand", "category").iter_rows()]
-            found += [item_text(title) for title in past.events["title"].drop_nulls()]
-            distinct = list(dict.fromkeys(found))
-            for start in range(0, len(distinct), _TEXTS_AT_ONCE):
-                part = distinct[start : start + _TEXTS_AT_ONCE]
-                texts.encode(part)
-                self._note("words", start + len(part), len(distinct))
-        self._say(f"{len(distinct):,} texts of products are encoded")
 
     @contextmanager
     def _topics(self, settings: Settings) -> Iterator[None]:
@@ -280,6 +276,16 @@ class Demo:
             yield
         finally:
             self._watch.begin(None)
+
+
+def _encode(past: Past, texts: TextEncoder) -> int:
+    """The texts that will be met, so that the cache has their vectors: the catalogue's, and titles in events."""
+    found = [item_text(*row) for row in past.catalogue.select("title", "brand", "category").iter_rows()]
+    found += [item_text(title) for title in past.events["title"].drop_nulls()]
+    distinct = list(dict.fromkeys(found))
+    for start in range(0, len(distinct), _TEXTS_AT_ONCE):
+        texts.encode(distinct[start : start + _TEXTS_AT_ONCE])
+    return len(distinct)
 
 
 def environment_of(given: Mapping[str, Any], prefix: str = "BEFOREHAND_") -> dict[str, str]:

@@ -277,6 +277,20 @@ class Shop:
                 found.append(self._text_vector(text))
         return found
 
+    def known_vectors(self, steps: Sequence[Step], words: Words) -> tuple[list[int], Vector]:
+        """The vectors of those steps of which something is known, given their words: their places, (n,), and (n,
+        dimension). One look into the index."""
+        codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])
+        rows = iter(self.index.vectors(codes)[:, : self.dimension])
+        there = iter(self.index.has(codes).tolist())
+        places, vectors = [], []
+        for place, text in enumerate(words):
+            vector = next(rows) if text is None else self._text_vector(text)
+            if text is not None or next(there):
+                places.append(place)
+                vectors.append(vector)
+        return places, np.array(vectors, np.float32).reshape(-1, self.dimension)
+
     def row_of(self, item_id: str) -> Vector | None:
         """The vector of an item, (layout.dimension,); None where it has none."""
         codes = self.vocabulary.codes([item_id])

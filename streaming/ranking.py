@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from index import fusion
+from index.candidates import Column, join, weighed
 from index.lesson import Together
-from index.vocabulary import Codes
+from index.vocabulary import Codes, Vocabulary
 from streaming import said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words, sellable
@@ -28,8 +27,9 @@ DIGITS = 9
 """Of a score, so that sums of other roundings are equal."""
 HISTORY = 20
 """Newest items of a session that are looked at."""
+AT_ONCE = 48
+"""Candidates that are brought into order and made at a time."""
 
-Column = NDArray[np.float64]
 _NOTHING = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 
 
@@ -106,10 +106,11 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Candidates as columns, in no order of their own. Iterating gives them best first, ties by item id, each made as
-    it is asked for: of some 300, a dozen are looked at."""
+    """Candidates as columns, in no order of their own. Iterating gives them best first, ties by item id, some at a
+    time: of some 300, a few dozen are looked at."""
 
-    item_ids: list[str]
+    vocabulary: Vocabulary
+    codes: Codes
     z: Column
     scores: Column
     parts: Column
@@ -119,19 +120,22 @@ class Scored:
 
     def order(self) -> Iterator[int]:
         """Places, best first."""
-        ids, z = self.item_ids, self.z.tolist()
+        z, codes, id_of = self.z.tolist(), self.codes.tolist(), self.vocabulary.id
         for _, equals in groupby(np.argsort(-self.z).tolist(), key=z.__getitem__):
-            yield from sorted(equals, key=ids.__getitem__)
+            places = list(equals)
+            yield from sorted(places, key=lambda place: id_of(codes[place])) if len(places) > 1 else places
 
     def __iter__(self) -> Iterator[Candidate]:
-        for place in self.order():
-            yield Candidate(
-                self.item_ids[place],
-                float(self.scores[place]),
-                float(self.z[place]),
-                tuple(self.parts[place].tolist()),
-                int(self.pairs[place]),
-                int(self.alike[place]),
+        order = self.order()
+        while places := list(islice(order, AT_ONCE)):
+            yield from map(
+                Candidate,
+                self.vocabulary.ids(self.codes[places]),
+                self.scores[places].tolist(),
+                self.z[places].tolist(),
+                map(tuple, self.parts[places].tolist()),
+                self.pairs[places].tolist(),
+                self.alike[places].tolist(),
             )
 
 
@@ -203,41 +207,26 @@ def gather(
     steps = np.array([code for code, _ in known], np.int32)
     counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
-    codes = np.unique(np.concatenate([counts.codes, alike.codes, nearest, shop.popular(settings.popular)]))
-    parts = np.zeros((len(codes), len(PARTS)))
-    pairs, likes = np.full((2, len(codes)), -1, np.int32)
-    for found, part, evidence in ((counts, _COUNTS, pairs), (alike, _NEIGHBOURS, likes)):
-        if len(found.codes):
-            places = np.searchsorted(codes, found.codes)
-            parts[places, part] = found.scores
-            evidence[places] = found.evidence
+    more = np.concatenate((nearest, shop.popular(settings.popular)))
+    codes, parts, (pairs, likes) = join(counts, alike, more, len(PARTS))
     if not sight.blank:
-        parts[:, _TEXT : _BEHAVIOUR + 1] = fusion.parts(shop.index.vectors(codes), sight.vector, layout=shop.layout)[
-            :, :3
-        ].clip(0, 1)
+        cosines = shop.index.products(codes, sight.vector, shop.layout.ends[:3])
+        parts[:, _TEXT : _BEHAVIOUR + 1] = cosines.clip(0, 1)
     parts[:, _PRIOR] = shop.counts.prior(codes)
-    context = np.array(
-        [
-            counts.scores.max(initial=0.0),
-            alike.scores.max(initial=0.0),
-            parts[:, _TEXT].max(initial=0.0),
-            np.log1p(len(history)),
-        ]
-    )
-    return Raw(codes, parts, pairs, likes, context, not sight.blank)
+    best = parts[:, : _TEXT + 1].max(axis=0, initial=0.0)
+    return Raw(codes, parts, pairs, likes, np.append(best, np.log1p(len(history))), not sight.blank)
 
 
 def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Ranking:
     """Scores the candidates: z as the sum of the weighed parts, and from it the score, by the shop's calibration."""
-    parts = raw.parts * settings.weights
-    z = np.add.reduce(parts, axis=1).round(DIGITS)  # (candidates,)
+    parts, z = weighed(raw.parts, settings.weights, DIGITS)  # (candidates, parts), (candidates,)
     scores = shop.calibration.apply(z, raw.context)
     level: Level = "popular"
     if raw.seen:
         level = "full"
     elif raw.parts[:, : _NEIGHBOURS + 1].any():
         level = "graph"
-    scored = Scored(shop.vocabulary.ids(raw.codes), z, scores, parts, raw.pairs, raw.alike)
+    scored = Scored(shop.vocabulary, raw.codes, z, scores, parts, raw.pairs, raw.alike)
     return Ranking(scored, level, sight.words, shop.calibration.calibrated, sight.shift)
 
 

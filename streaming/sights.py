@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from encoders.session import SessionEncoder, Vector
 from index import fusion
@@ -56,6 +58,8 @@ class Folded:
     """The slow mean of the vectors after each such step."""
     shift: float | None
     """As `Sight.shift`."""
+    sight: Vector
+    """As `Sight.vector`."""
 
 
 class Sights:
@@ -82,31 +86,46 @@ class Sights:
         self._folded.move_to_end(session)
         if len(self._folded) > VECTORS_KEPT:
             self._folded.popitem(last=False)
-        vector = self._encoder.vector(folded.state)
-        return Sight(fusion.normalised(vector[None, :], layout=self._shop.layout)[0], words, folded.shift)
+        return Sight(folded.sight, words, folded.shift)
 
     def _fold(self, history: tuple[Step, ...], words: Words, known: Folded | None) -> Folded:
         """The encoder stepped over a history; from a known state on where that is a beginning of it."""
         state, last_time, done = self._encoder.start(), None, 0
-        slow: Vector | None = None
-        shift: float | None = None
+        slow, shift, sight = None, None, np.zeros(self._shop.dimension, np.float32)
         if known is not None and known.version == self._shop.version:
             beginning = len(known.history)
             if history[:beginning] == known.history and words[:beginning] == known.words:
                 state, last_time, done = known.state, known.last_time, beginning
-                slow, shift = known.slow, known.shift
-        for step, vector in zip(history[done:], self._shop.vectors_of(history[done:], words[done:]), strict=True):
-            if vector is not None:
-                gap = step.time - last_time if last_time is not None else 0
-                state, last_time = self._encoder.step(state, vector, step.kind, gap), step.time
-                now = self._encoder.vector(state)  # (dimension,)
-                shift = None if slow is None else _cosine(now, slow)
-                slow = now if slow is None else slow * np.float32(SLOW) + now * np.float32(1 - SLOW)
-        return Folded(history, words, self._shop.version, state, last_time, slow, shift)
+                slow, shift, sight = known.slow, known.shift, known.sight
+        met, items = self._shop.known_vectors(history[done:], words[done:])  # (n,), (n, dimension)
+        if met:
+            steps = [history[done + place] for place in met]
+            times = [step.time for step in steps]
+            gaps = [now - before for before, now in pairwise([times[0] if last_time is None else last_time, *times])]
+            states = self._encoder.steps(state, items, [step.kind for step in steps], gaps)
+            vectors = now = self._encoder.vectors(states)
+            if slow is None:
+                slow, now = now[0], now[1:]
+            if len(now):
+                slow, shift = _drift(slow, now, SLOW)
+            state, last_time = states[-1], times[-1]
+            sight = fusion.normalised(vectors[-1:], layout=self._shop.layout)[0]
+        return Folded(history, words, self._shop.version, state, last_time, slow, shift, sight)
 
 
-def _cosine(unit: Vector, other: Vector) -> float:
-    return float(np.add.reduce(unit * other) / max(float(np.sqrt(np.add.reduce(other * other))), 1e-12))
+@njit(cache=True, nogil=True)
+def _drift(slow: Vector, vectors: Vector, share: float) -> tuple[Vector, float]:
+    """The slow mean after each of these vectors in turn, and the cosine of the last one with the mean before it."""
+    mean, cosine = slow.copy(), 0.0
+    for place in range(len(vectors)):
+        inner, square = 0.0, 0.0
+        for column in range(len(mean)):
+            inner += np.float64(vectors[place, column]) * mean[column]
+            square += np.float64(mean[column]) ** 2
+        cosine = inner / max(np.sqrt(square), 1e-12)
+        for column in range(len(mean)):
+            mean[column] = mean[column] * share + vectors[place, column] * (1 - share)
+    return mean, cosine
 
 
 def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) -> list[Codes]:

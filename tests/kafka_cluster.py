@@ -183,7 +183,9 @@ class KafkaCluster:
             values.update(properties)
             (node.folder / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in values.items()))
             done = subprocess.run(
-                self._command(node, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", "server.properties"),
+                self._command(
+                    node, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", "server.properties"
+                ),
                 cwd=node.folder,
                 capture_output=True,
                 text=True,

@@ -32,7 +32,7 @@ def test_what_is_saved_is_opened_with_other_numbers(tmp_path, kind, mmap):
     other = Vocabulary(["stranger", "00007"])
     opened = Snapshot.open(tmp_path, other, CPU, mmap=mmap)
     assert (opened.kind, len(opened), opened.longest) == (kind, 2000, snapshot.longest)
-    assert isinstance(opened.vectors, np.memmap) == mmap
+    assert isinstance(opened.vectors.base, np.memmap) == mmap
     assert np.array_equal(opened.vectors, vectors)
     assert opened.home[other.code("stranger")] == -1
     assert opened.home[1] == 7

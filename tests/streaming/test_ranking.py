@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from encoders.session import PooledSessionEncoder
 from index.calibration import Calibration
 from index.lesson import Lesson
+from index.vocabulary import Vocabulary
 from streaming.errors import InputError
 from streaming.items import Shop
 from streaming.ranking import (
@@ -273,7 +274,7 @@ def test_candidates_can_be_gone_through_again_and_equals_keep_the_order_of_their
     parts = np.zeros((5, len(PARTS)))
     parts[:, 2] = z
     pairs, alike = np.array([-1, -1, 7, -1, -1], np.int32), np.array([-1, 3, -1, -1, -1], np.int32)
-    scored = Scored(["d", "c", "b", "a", "e"], z, z / 2, parts, pairs, alike)
+    scored = Scored(Vocabulary("dcbae"), np.arange(5, dtype=np.int32), z, z / 2, parts, pairs, alike)
     assert [(c.item_id, c.score, c.z, c.parts[2], c.pair, c.alike) for c in scored] == [
         ("a", 0.35, 0.7, 0.7, -1, -1),
         ("c", 0.35, 0.7, 0.7, -1, 3),

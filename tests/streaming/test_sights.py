@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.session import PooledSessionEncoder
-from index import fusion
 from streaming import sights as module
 from streaming.intake import Event
 from streaming.items import Shop
@@ -87,9 +88,11 @@ def test_one_more_event_is_one_more_step() -> None:
     shop, steps = stocked(), []
 
     class Counted(PooledSessionEncoder):
-        def step(self, state: np.ndarray, item_vector: np.ndarray, kind: str, gap_ms: int) -> np.ndarray:
-            steps.append(kind)
-            return super().step(state, item_vector, kind, gap_ms)
+        def steps(
+            self, state: np.ndarray, item_vectors: np.ndarray, kinds: Sequence[str], gaps_ms: Sequence[int]
+        ) -> np.ndarray:
+            steps.extend(kinds)
+            return super().steps(state, item_vectors, kinds, gaps_ms)
 
     sights, history = Sights(shop, Counted(shop.dimension)), history_of("mug-1", "hat-1", "saw-1")
     for length, expected in ((2, 2), (3, 1), (3, 0), (1, 1)):
@@ -208,7 +211,7 @@ def test_a_search_finds_the_same_in_company_and_nothing_for_who_is_not_known() -
         if sight is None or sight.blank:
             continue
         everything = shop.vocabulary.codes(list(CATALOGUE))
-        each = fusion.parts(shop.index.vectors(everything), sight.vector, layout=shop.layout) @ weights
+        each = shop.index.products(everything, np.append(sight.vector, np.float32(1)), shop.layout.ends) @ weights
         assert set(codes.tolist()) == set(everything[np.argsort(-each)[:4]].tolist())
 
 

@@ -86,6 +86,18 @@ class SessionSuite:
         assert once.ndim == 1
         assert once.dtype == np.float32
 
+    def test_several_steps_at_once_are_to_the_bit_one_after_another(self):
+        encoder = self.make(3)
+        items = np.array([ONE, UNKNOWN, TWO, THREE, (ONE + TWO) / np.float32(3)], np.float32)
+        kinds, gaps = ["view", "view", "exit", "purchase", "click"], [0, MINUTE, 0, 7 * MINUTE, 1]
+        states = encoder.steps(encoder.start(), items, kinds, gaps)
+        one = encoder.start()
+        for state, vector, *event in zip(states, encoder.vectors(states), items, kinds, gaps, strict=True):
+            one = encoder.step(one, *event)
+            assert state.tobytes() == one.tobytes()
+            assert vector.tobytes() == encoder.vector(one).tobytes()
+        assert encoder.steps(one, items[:0], [], []).shape == (0, *one.shape)
+
     def test_many_events_stay_finite(self):
         vector = self.vector(*[(ONE, "purchase", 0), (TWO, "view", 90 * MINUTE)] * 500)
         assert np.isfinite(vector).all()

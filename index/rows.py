@@ -1,0 +1,87 @@
+"""The vectors of items where they lie, in a snapshot or in the side index; compiled, so that what a ranking compares is
+read in place and not copied together first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from index.exact import Vectors
+from index.vocabulary import Codes
+
+Flags = NDArray[np.bool_]
+NOWHERE = -1
+_REASSOCIATED = {"reassoc", "contract"}
+"""Sums in lanes: in an order of their own, and the same one for every row."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _row(home: Codes, gone: Flags, side_home: Codes, code: int) -> int:
+    """0 and up: the row of the snapshot; below -1: row -2, -3, ... of the side; NOWHERE."""
+    if 0 <= code < len(home):
+        row = home[code]
+        if row >= 0 and not gone[row]:
+            return int(row)
+    if 0 <= code < len(side_home) and side_home[code] >= 0:
+        return -2 - int(side_home[code])
+    return NOWHERE
+
+
+@njit(cache=True, nogil=True)
+def there(home: Codes, gone: Flags, side_home: Codes, codes: Codes) -> Flags:
+    """Whether there is a vector of each item, (n,)."""
+    found = np.empty(len(codes), np.bool_)
+    for place in range(len(codes)):
+        found[place] = _row(home, gone, side_home, codes[place]) != NOWHERE
+    return found
+
+
+@njit(cache=True, nogil=True)
+def taken(main: Vectors, home: Codes, gone: Flags, side: Vectors, side_home: Codes, codes: Codes) -> Vectors:
+    """A copy of each item's vector, (n, dimension); zeros where there is none."""
+    found = np.zeros((len(codes), main.shape[1]), np.float32)
+    for place in range(len(codes)):
+        row = _row(home, gone, side_home, codes[place])
+        for column in range(main.shape[1] if row != NOWHERE else 0):
+            found[place, column] = main[row, column] if row >= 0 else side[-2 - row, column]
+    return found
+
+
+@njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
+def _multiply(vector: Vectors, query: Vectors, ends: NDArray[np.int64], found: NDArray[np.float64]) -> None:
+    begin = 0
+    for block in range(len(ends)):
+        one, other = vector[begin : ends[block]], query[begin : ends[block]]
+        total = np.float32(0)
+        for column in range(len(one)):
+            total += one[column] * other[column]
+        found[block] = total
+        begin = ends[block]
+
+
+@njit(cache=True, nogil=True)
+def products(
+    main: Vectors,
+    home: Codes,
+    gone: Flags,
+    side: Vectors,
+    side_home: Codes,
+    codes: Codes,
+    query: Vectors,
+    ends: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Inner products of blocks of each item's vector with those of a query, (n, blocks); 0 where there is none.
+
+    Args:
+        query: (ends[-1],)
+        ends: where each block ends, (blocks,), rising.
+    """
+    found = np.zeros((len(codes), len(ends)))
+    for place in range(len(codes)):
+        row = _row(home, gone, side_home, codes[place])
+        if row >= 0:
+            _multiply(main[row], query, ends, found[place])
+        elif row != NOWHERE:
+            _multiply(side[-2 - row], query, ends, found[place])
+    return found
