@@ -60,6 +60,11 @@ class ColdLane:
             nearest[row, : len(warm)], shares[row, : len(warm)] = warm, alike**SHARPNESS
         self._counts.cold(cold, nearest, shares if lending else np.zeros_like(shares))
 
+    def follow(self, counts: CoOccurrence) -> None:
+        """Lend by these counts, of the same items, from now on."""
+        self._counts = counts
+        self.open(True)
+
     def lenders(self, code: int) -> list[tuple[int, float]]:
         """The warm items that a cold one borrows from, with how much they are alike, the most alike first. None of an
         item that has been seen often enough by now."""

@@ -290,7 +290,17 @@ class CoOccurrence:
         table = cls(vocabulary, settings, frame["landmark"].item(0) if frame.height else landmark)
         table._latest = frame["latest"].item(0) if frame.height else landmark
         table._take(*rows_from_frame(vocabulary, frame, table.settings.neighbours))
+        table._reach(1)
         return table
+
+    def copied(self) -> CoOccurrence:
+        """The table as it is now, over the same vocabulary, without what the cold lane lends."""
+        with self._lock:
+            other = CoOccurrence(self.vocabulary, self.settings, self.landmark)
+            used = self._heap.item(0)
+            other._take(self._table.copy(), self._slots[: used + self._most_slots].copy(), used)
+            other._latest = self._latest
+        return other
 
     def _take(self, table: NDArray[np.void], slots: NDArray[np.void], used: int) -> None:
         """Goes on from these rows."""

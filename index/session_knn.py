@@ -7,6 +7,7 @@ others, SIGIR 2019). It learns from every event.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -205,6 +206,13 @@ class SessionKnn:
                 settings.longest, settings.idf, settings.doubt, settings.own, settings.again, n,
             )  # fmt: skip
         return Together(*found)
+
+    def copied(self) -> SessionKnn:
+        """All of it as it is now, over the same vocabulary."""
+        other = SessionKnn(self.vocabulary, self.settings)
+        with self._lock:
+            other._store = copy.deepcopy(self._store)
+        return other
 
     def to_frame(self) -> pl.DataFrame:
         """The whole content as `SCHEMA`: by session, in a session oldest first. Equal for equal content."""

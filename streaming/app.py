@@ -25,7 +25,7 @@ import faust
 from encoders.errors import EncoderError
 from encoders.session import PooledSessionEncoder
 from index.errors import IndexingError
-from streaming import codec, connections, topics
+from streaming import codec, connections, keeping, topics
 from streaming.batcher import Batcher
 from streaming.broadcast import Broadcast
 from streaming.codec import DecodeError
@@ -35,7 +35,6 @@ from streaming.errors import BeforehandError, InputError
 from streaming.event_queue import News
 from streaming.exits import Exit, die
 from streaming.intake import Intake, Source
-from streaming.items import Shop
 from streaming.outputs import Outputs
 from streaming.pages import Answer, Pages, as_json, text
 from streaming.privacy import Pseudonyms
@@ -99,7 +98,7 @@ class WorkerApp(faust.App):
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts = text_encoder(settings)
-        self.shop = Shop.open(settings.worker.model, self.texts)
+        self.shop = keeping.opened(settings.worker, self.texts)
         self.engine = Engine(settings, self.shop, PooledSessionEncoder(self.shop.dimension), self.pseudonyms)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
@@ -169,7 +168,7 @@ class WorkerApp(faust.App):
                 "/live": lambda: text(self.not_alive()),
                 "/ready": lambda: text(self.not_ready()),
                 "/metrics": self.metrics_page,
-                "/learned": lambda: as_json(self.engine.shop.what_was_learned()),
+                "/learned": lambda: as_json(keeping.what_was_learned(self.engine.shop)),
                 "/states": self.states_page,
             },
             self.settings.worker.host,
@@ -180,6 +179,7 @@ class WorkerApp(faust.App):
         self._watched(self._after_backlog(), Exit.BATCHER)
         self._watched(self._beats(), Exit.BATCHER)
         self._watched(self.broadcast.run(), Exit.BROADCAST)
+        self._watched(keeping.keep(self.settings.worker, lambda: self.shop, self.in_model_thread), Exit.BROADCAST)
         self.watchdog.start()
 
     def _watched(self, work: Any, code: Exit) -> None:

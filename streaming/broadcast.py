@@ -101,11 +101,17 @@ class Broadcast:
             await consumer.stop()
 
     async def _assign(self, consumer: Any) -> dict[Any, int]:
-        """Assign all partitions, seek to their beginnings, and say where the backlog ends."""
+        """Assign all partitions, seek to their beginnings, of what was learned before to where it ended, and say where
+        the backlog ends."""
         partitions = [TopicPartition(name, number) for name, number in await self._partitions()]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        known = self._shop().positions
+        for tp in partitions:
+            position = known.get(tp.partition, 0) if self._topics[tp.topic] is topics.LEARNED else 0
+            if begins[tp] < position <= ends[tp]:
+                consumer.seek(tp, position)
         return {tp: end for tp, end in ends.items() if end > 0}
 
     async def _partitions(self) -> list[tuple[str, int]]:
@@ -199,6 +205,8 @@ class Broadcast:
         def learn_all() -> None:
             for lesson in learned:
                 shop.learn(lesson)
+            for record in records:
+                shop.positions[record.partition] = record.offset + 1
 
         await self._in_model_thread(learn_all)
 

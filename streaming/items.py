@@ -5,12 +5,11 @@ Everything is called from one thread, the model's, so that a step never sees hal
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,10 +22,12 @@ from encoders.text import TextEncoder
 from index import fusion
 from index.calibration import Calibration
 from index.cold_lane import ColdLane
+from index.cooccurrence import CoOccurrence
 from index.errors import IndexingError
 from index.lesson import Lesson
 from index.model import ModelFolder
 from index.nearest import kind_for
+from index.session_knn import SessionKnn
 from index.tables import Tables
 from index.vector_index import VectorIndex
 from index.vocabulary import Codes
@@ -94,7 +95,10 @@ class Shop:
         """Records of `learned` that were applied."""
         self.version = 0
         self._described = dict(described or {})
-        self._marks = dict(marks or {})
+        self.marks = dict(marks or {})
+        """By source (topic, partition): the last offset that was learned."""
+        self.positions: dict[int, int] = {}
+        """By partition of `learned`: the offset to go on reading from."""
         self._told: dict[str, Facts | None] = {}  # by head, as `knowledge` has them; None: taken back
         self._read: OrderedDict[str, Vector] = OrderedDict()  # text -> (text dimension,)
         self._titles: OrderedDict[str, str] = OrderedDict()  # item id -> text
@@ -135,7 +139,7 @@ class Shop:
             calibration=Calibration.from_dict(calibration) if calibration else None,
             index=model.index,
             described={item.item_id: description(item) for item in items_of(model.items)},
-            marks={_source(name): mark for name, mark in model.manifest.learned.items()},
+            marks={source_of(name): mark for name, mark in model.manifest.learned.items()},
         )
         codes = shop.vocabulary.codes(model.items["item_id"].to_list())
         shop.lane.meet(codes, shop.index.vectors(codes))
@@ -155,9 +159,9 @@ class Shop:
                 other.remove_facts(head)
             else:
                 other.upsert_facts(facts)
-        other.learned = self.learned
-        for source, mark in self._marks.items():
-            other._marks[source] = max(mark, other._marks.get(source, -1))
+        other.learned, other.positions = self.learned, dict(self.positions)
+        for source, mark in self.marks.items():
+            other.marks[source] = max(mark, other.marks.get(source, -1))
         other._titles = OrderedDict(self._titles)
         return other
 
@@ -209,14 +213,14 @@ class Shop:
         """What a batch taught; a source offset that was applied is passed over. Offsets of one source partition come
         in rising order, repeats of whole records aside."""
         source = (lesson.topic, lesson.partition)
-        mark = self._marks.get(source, -1)
+        before = mark = self.marks.get(source, -1)
         for taught in lesson.transitions:
             if taught.offset > mark:
                 known = Lesson(taught.after, taught.context, taught.kind, taught.time, taught.session, taught.visitor)
                 self.observe(known)
                 mark = taught.offset
-        self._marks[source] = mark
-        self.learned += 1
+        self.marks[source] = mark
+        self.learned += mark > before
 
     def observe(self, lesson: Lesson) -> None:
         """One event more, that nobody has taught yet."""
@@ -224,14 +228,20 @@ class Shop:
         self.knn.observe(lesson)
         self._popular = None
 
-    def what_was_learned(self) -> dict[str, Any]:
-        """Names what the tables of counts and neighbours hold: `digest` is equal in workers that learned the same, in
-        whatever order. With how many records of `learned` were applied, and the last offset of each source."""
-        content = hashlib.blake2b(digest_size=8)
-        for frame in (self.counts.to_frame(), self.knn.to_frame()):
-            content.update(json.dumps(frame.to_dict(as_series=False)).encode())
-        marks = {f"{topic}/{partition}": mark for (topic, partition), mark in sorted(self._marks.items())}
-        return {"digest": content.hexdigest(), "records": self.learned, "marks": marks}
+    def go_on_from(
+        self,
+        counts: CoOccurrence,
+        knn: SessionKnn,
+        *,
+        records: int,
+        marks: Mapping[tuple[str, int], int],
+        positions: Mapping[int, int],
+    ) -> None:
+        """Tables that were learned on this shop's model before, in place of its own; over its vocabulary."""
+        self.tables = replace(self.tables, counts=counts, knn=knn)
+        self.counts, self.knn, self._popular = counts, knn, None
+        self.learned, self.marks, self.positions = records, dict(marks), dict(positions)
+        self.lane.follow(counts)
 
     def met(self, event: Event) -> None:
         """An event told the title of an item; of use while the catalogue does not have it."""
@@ -381,10 +391,10 @@ def _text(item: Item) -> str:
     return item_text(item.title, item.brand, item.category)
 
 
-def _source(name: str) -> tuple[str, int]:
+def source_of(name: str) -> tuple[str, int]:
     """Topic and partition of a source.
 
-    >>> _source("clicks/3")
+    >>> source_of("clicks/3")
     ('clicks', 3)
     """
     topic, _, partition = name.rpartition("/")

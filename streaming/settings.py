@@ -147,6 +147,8 @@ class WorkerSettings(Section):
     clock: Literal["wall", "record"] = "wall"
     """`wall`: the worker puts a tick a second on each partition it owns. `record`: ticks come from elsewhere
     (`beforehand replay`), and time is that of the events."""
+    keep_s: Annotated[float, Field(gt=0)] = 900.0
+    """How often what was learned live is written to the data folder, from where a restart goes on."""
     learn: bool = True
     """Counts follow the stream. Off: they stay as the model folder has them, so that two runs give the same bytes."""
     session_lessons: Annotated[int, Field(ge=0)] = 200

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.admin import KafkaAdminClient
+from kafka.structs import TopicPartition
 
-from streaming.records import CLICK_KINDS
+from streaming.records import CLICK_KINDS, EventRecord
 from streaming.settings import Settings
+from streaming.topics import LEARNED
 from tests.conftest import fast_settings
 from tests.kafka_cluster import KafkaCluster
 from tests.stage import Stage, eventually, now_ms
@@ -33,6 +36,14 @@ def _named(settings: Settings, name: str, folder: Path, **topics: Any) -> Settin
     return settings.model_copy(
         update={"topics": settings.topics.model_copy(update={"partitions": PARTITIONS} | topics), "worker": worker}
     )
+
+
+def _recent(count: int) -> list[EventRecord]:
+    """Events of now, on one topic: of two, what a session had before an event depends on which was read first."""
+    some = list(islice((event for event in events(PROFILE) if event.kind in CLICK_KINDS), count))
+    for number, event in enumerate(some):
+        event.time = now_ms() - 1000 + number % 1000
+    return some
 
 
 def _learned(process: WorkerProcess) -> dict[str, Any]:
@@ -62,10 +73,7 @@ def test_two_workers_that_share_the_events_know_what_one_knows(
     kafka3: KafkaCluster, prefix: str, tmp_path: Path
 ) -> None:
     settings = fast_settings("kafka", kafka3.bootstrap, prefix, tmp_path / "w")
-    # On one topic: of two, what a session had before an event depends on which was read first.
-    some = list(islice((event for event in events(PROFILE) if event.kind in CLICK_KINDS), EVENTS))
-    for number, event in enumerate(some):
-        event.time = now_ms() - 1000 + number % 1000
+    some = _recent(EVENTS)
     known = []
     for name, count in (("two", 2), ("one", 1)):
         its = _named(settings, "w", tmp_path, prefix=f"{prefix}{name}.")
@@ -89,3 +97,35 @@ def test_two_workers_that_share_the_events_know_what_one_knows(
     assert first == second
     assert len(first["marks"]) == PARTITIONS
     assert (first["digest"], first["marks"]) == (alone["digest"], alone["marks"])
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+def test_what_was_learned_outlives_the_process_and_the_topic(kafka3: KafkaCluster, prefix: str, tmp_path: Path) -> None:
+    settings = _named(fast_settings("kafka", kafka3.bootstrap, prefix, tmp_path / "w"), "one", tmp_path)
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"keep_s": 1.0})})
+    every = _recent(700)
+    some, rest = every[:600], every[600:]
+    stage = Stage(settings)
+    process = WorkerProcess(settings, tmp_path)
+    try:
+        stage.put_items(items(PROFILE))
+        process.start().wait_ready()
+        stage.send_events(some)
+        (told,) = _all_learned([process], len(some))
+        assert told["records"] > 0
+        time.sleep(3)  # longer than from one snapshot to the next
+        process.kill()
+        topic = f"{settings.topics.prefix}{LEARNED.name}"
+        with KafkaAdminClient(bootstrap_servers=kafka3.bootstrap) as admin:
+            admin.delete_records({TopicPartition(topic, number): -1 for number in range(PARTITIONS)})
+        process = WorkerProcess(settings, tmp_path)
+        process.start().wait_ready()
+        assert _learned(process) == told
+        stage.send_events(rest)
+        (more,) = _all_learned([process], len(rest))
+        assert more["records"] > told["records"]
+        assert more["digest"] != told["digest"]
+    finally:
+        process.kill()
+        stage.close()

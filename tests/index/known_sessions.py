@@ -16,9 +16,7 @@ PLAIN = KnnSettings(decay="none", match="none", **BARE)
 """Scores that can be worked out in the head: the share of the neighbours, by items shared, that had an item."""
 
 KNOWN = "abcdefg"
-EVENTS = st.lists(
-    st.tuples(st.integers(-3, 3), st.sampled_from(KNOWN), st.integers(0, 12)), max_size=40, unique=True
-)
+EVENTS = st.lists(st.tuples(st.integers(-3, 3), st.sampled_from(KNOWN), st.integers(0, 12)), max_size=40, unique=True)
 """(session, item, time), as they arrive: times in any order, many of them equal. None twice: what a cut dropped within
 the same millisecond is not remembered, and its repeat would count as new."""
 SMALL = st.builds(

@@ -127,7 +127,7 @@ def test_an_offset_teaches_once() -> None:
     shop.learn(lesson(1, partition=1))
     shop.learn(lesson(1, topic="clicks"))
     assert support(shop, "tea", "mug") == 5
-    assert shop.learned == 5
+    assert shop.learned == 4  # the second record was a repeat of the first
 
 
 def test_a_lesson_reaches_counts_and_neighbours() -> None:

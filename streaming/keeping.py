@@ -1,0 +1,152 @@
+"""What a worker has learned, kept in its data folder: a restart goes on from there, whatever the topic still holds.
+
+Counts and neighbours are copied between two batches, which takes some ten milliseconds, and written while the worker
+decides. They hold for the model that they were learned on; with another one, or damaged, they are passed over, and the
+worker goes on from its model and the topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from encoders.text import TextEncoder
+from index.cooccurrence import CoOccurrence
+from index.session_knn import SessionKnn
+from streaming.items import Shop, source_of
+from streaming.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "learned"
+FORMAT = 1
+ABOUT = "about.json"
+COUNTS = "tables.parquet"
+SESSIONS = "sessions.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a snapshot is of."""
+
+    format: int
+    model: str
+    """That the tables were learned on."""
+    records: int
+    """Of `learned`, applied."""
+    marks: dict[str, int]
+    """The last offset of each source partition that was learned."""
+    positions: dict[str, int]
+    """Of each partition of `learned`, the offset to go on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A copy of what a shop has learned, at one moment."""
+
+    about: About
+    counts: CoOccurrence
+    knn: SessionKnn
+
+    @classmethod
+    def of(cls, shop: Shop) -> Learnt:
+        """To be called where nothing learns meanwhile."""
+        about = About(
+            FORMAT,
+            shop.model,
+            shop.learned,
+            {f"{topic}/{partition}": mark for (topic, partition), mark in shop.marks.items()},
+            {str(partition): offset for partition, offset in shop.positions.items()},
+        )
+        return cls(about, shop.counts.copied(), shop.knn.copied())
+
+    def save(self, folder: Path) -> None:
+        """Writes it, in place of what is there; whole or not at all.
+
+        Raises:
+            OSError: it cannot be written; then what was there is still there.
+        """
+        beside = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        self.counts.to_frame().write_parquet(beside / COUNTS)
+        self.knn.to_frame().write_parquet(beside / SESSIONS)
+        (beside / ABOUT).write_text(json.dumps(asdict(self.about)))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(beside, folder)
+
+
+def recall(shop: Shop, folder: Path) -> bool:
+    """Has a shop that has learned nothing yet go on from a snapshot; whether it does.
+
+    What cannot be used is told in the log, and the shop is as it was.
+    """
+    try:
+        about = About(**json.loads((folder / ABOUT).read_bytes()))
+        if about.format != FORMAT or about.model != shop.model:
+            logger.info("%s is of model %s, format %d: begun anew", folder, about.model or "none", about.format)
+            return False
+        counts = pl.read_parquet(folder / COUNTS, glob=False)
+        knn = pl.read_parquet(folder / SESSIONS, glob=False)
+        shop.go_on_from(
+            CoOccurrence.from_frame(shop.vocabulary, counts, shop.counts.settings),
+            SessionKnn.from_frame(shop.vocabulary, knn, shop.knn.settings),
+            records=about.records,
+            marks={source_of(name): mark for name, mark in about.marks.items()},
+            positions={int(partition): offset for partition, offset in about.positions.items()},
+        )
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, TypeError, KeyError, pl.exceptions.PolarsError) as exc:
+        logger.warning("%s cannot be used (%s): begun anew from the model", folder, exc)
+        return False
+    logger.info("%d records of learned are known from %s", about.records, folder)
+    return True
+
+
+def what_was_learned(shop: Shop) -> dict[str, Any]:
+    """Names what the tables of counts and neighbours hold: `digest` is equal in workers that learned the same, in
+    whatever order. With how many records of `learned` were applied, and the last offset of each source."""
+    content = hashlib.blake2b(digest_size=8)
+    for frame in (shop.counts.to_frame(), shop.knn.to_frame()):
+        content.update(json.dumps(frame.to_dict(as_series=False)).encode())
+    marks = {f"{topic}/{partition}": mark for (topic, partition), mark in sorted(shop.marks.items())}
+    return {"digest": content.hexdigest(), "records": shop.learned, "marks": marks}
+
+
+def opened(worker: WorkerSettings, texts: TextEncoder) -> Shop:
+    """The shop that a worker begins with: its model, with what it has learned before.
+
+    Raises:
+        InputError: as `Shop.open`.
+    """
+    shop = Shop.open(worker.model, texts)
+    if worker.learn:
+        recall(shop, worker.data_dir / FOLDER)
+    return shop
+
+
+async def keep(
+    worker: WorkerSettings, shop: Callable[[], Shop], in_model_thread: Callable[..., Awaitable[Any]]
+) -> None:
+    """Writes a snapshot now and then, for ever. A disk that is full costs the snapshot and nothing else."""
+    folder = worker.data_dir / FOLDER
+    while True:
+        await asyncio.sleep(worker.keep_s)
+        if not worker.learn:
+            continue
+        learnt: Learnt = await in_model_thread(Learnt.of, shop())
+        try:
+            await asyncio.to_thread(learnt.save, folder)
+        except OSError as exc:
+            logger.warning("what was learned cannot be kept in %s: %s", folder, exc)
