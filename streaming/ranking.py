@@ -13,7 +13,7 @@ import numpy as np
 from index.candidates import Column, join, weighed
 from index.lesson import Together
 from index.vocabulary import Codes, Vocabulary
-from streaming import said
+from streaming import bloom, said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words, sellable
 from streaming.records import Level
@@ -272,6 +272,7 @@ def select(
     told = state.said
     known = set() if repeat else {step.subject for step in state.history}
     is_live = said.live(told, time)
+    standing = bloom.Members([told.offered])
     barred = said.barred(told, time, cooldown_ms)
     room = _Room(count, brand_share)
     gone: list[Candidate] = []
@@ -291,7 +292,7 @@ def select(
         item = shop.items.get(item_id)
         if item is None:
             continue
-        if was_bought(state, item_id):
+        if state.bought and was_bought(state, item_id):
             gone.append(candidate)
             continue
         if item_id in known or (state.cart and in_cart(state, item_id)):
@@ -299,8 +300,9 @@ def select(
         if not sellable(item):
             gone.append(candidate)
             continue
-        head = head or candidate
-        if is_live and not live and said.offered(told, item_id, time):
+        if head is None:
+            head = candidate
+        if is_live and not live and item_id in standing:
             live = candidate.score
         if item_id not in barred:
             room.offer(candidate, item.brand)
@@ -321,6 +323,7 @@ class _Room:
         self._brands: dict[str, int] = {}
         self._offers: list[Candidate] = []
         self._waiting: list[Candidate] = []
+        self.full = count == 0
 
     def offer(self, candidate: Candidate, brand: str | None) -> None:
         if self.full:
@@ -332,10 +335,7 @@ class _Room:
                 return
             self._brands[brand] = self._brands.get(brand, 0) + 1
         self._offers.append(candidate)
-
-    @property
-    def full(self) -> bool:
-        return len(self._offers) == self._count
+        self.full = len(self._offers) == self._count
 
     @property
     def best(self) -> float:

@@ -9,19 +9,19 @@ where none does, there is no reason rather than a false one. Nothing is a reason
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from operator import itemgetter
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from encoders.graph.adjacency import Around
 from encoders.graph.facts import YES, Fact, label, relation_words
 from index.exact import inner
 from streaming.items import Shop, Vector, Words
 from streaming.ranking import PARTS, Candidate
 from streaming.records import Reason
 from streaming.sentences import Thing, Wording, say
-from streaming.sessions import Step
+from streaming.sessions import KINDS, Step
 
 NEAR = 0.2
 """Least cosine that may be called near: whitened vectors of unrelated texts lie around 0."""
@@ -31,14 +31,19 @@ SHARING = 5
 """Newest items of the session with which a fact may be shared."""
 LINKED = 2
 """Newest items of the session from which a path may lead; they cost most."""
+NAMES_KEPT = 8192
+"""Names of entities and relations as a person would say them that are remembered."""
 POPULAR = 0.5
 """Least popularity that may be called so, 1 being that of the most popular item, on a logarithmic scale."""
 
 
 class _Read(NamedTuple):
-    """A step of the session, with what may be said of it."""
+    """What the visitor met at a step of the session, and its words where the catalogue has none."""
 
-    step: Step
+    item_id: str | None
+    """None of a search."""
+    kind: str
+    subject: str
     words: str | None
 
 
@@ -46,33 +51,68 @@ class _Seen:
     """A session, newest first, and what is offered to it. Vectors are looked up when something is to be called near."""
 
     def __init__(self, history: Sequence[Step], words: Words, offers: Sequence[Candidate], shop: Shop) -> None:
-        self.steps = [_Read(step, said) for step, said in zip(history, words, strict=True)][::-1]
+        self._history, self._words = history[::-1], words[::-1]
         self._offers, self._shop = offers, shop
+        self._around: dict[tuple[str, ...], Around] = {}
 
     @cached_property
-    def near(self) -> dict[str, Vector]:
-        """Of each offer, the cosines of its text with the steps of `texts`, (known,)."""
-        ids = [offer.item_id for offer in self._offers]
-        rows = self._shop.index.vectors(self._shop.vocabulary.codes(ids))[:, : self._shop.layout.text]
-        return {item_id: inner(self.texts[1], row) for item_id, row in zip(ids, rows, strict=True)}
+    def steps(self) -> list[_Read]:
+        """The steps of the session."""
+        kinds = [KINDS[step.number] for step in self._history]
+        return [
+            _Read(None if kind == "search" else step.subject, kind, step.subject, said)
+            for step, kind, said in zip(self._history, kinds, self._words, strict=True)
+        ]
+
+    def near(self, item_id: str) -> list[float]:
+        """The cosines of the text of an offer with those of the steps; 0 of a step that has none."""
+        steps, offers = self._texts
+        cosines: list[float] = inner(steps, offers[item_id]).tolist()
+        return cosines
 
     @cached_property
     def items(self) -> dict[str, _Read]:
         """The newest step of each item, the newest item first."""
         found: dict[str, _Read] = {}
         for read in self.steps:
-            if read.step.item_id is not None:
-                found.setdefault(read.step.item_id, read)
+            if read.item_id is not None:
+                found.setdefault(read.item_id, read)
         return found
 
     @cached_property
-    def texts(self) -> tuple[list[_Read], Vector]:
-        """The steps that have a vector in the space of texts, and (known, text dimension)."""
-        width = self._shop.layout.text
-        steps, words = [read.step for read in self.steps], tuple(read.words for read in self.steps)
-        found = zip(self.steps, self._shop.vectors_of(steps, words), strict=True)
-        known = [(read, vector[:width]) for read, vector in found if vector is not None and vector[:width].any()]
-        return [read for read, _ in known], np.array([vector for _, vector in known]).reshape(-1, width)
+    def codes(self) -> list[int]:
+        """Their numbers."""
+        return [self._shop.vocabulary.code(cited) for cited in self.items]
+
+    @cached_property
+    def _newest(self) -> tuple[str, ...]:
+        return tuple(self.items)[:SHARING]
+
+    def others(self, item_id: str) -> tuple[str, ...]:
+        """The newest items but this one, newest first, SHARING at most."""
+        if item_id not in self._newest:
+            return self._newest
+        return tuple(cited for cited in self.items if cited != item_id)[:SHARING]
+
+    def around(self, others: tuple[str, ...]) -> Around:
+        """What these lead to in the graph; most offers ask for the same."""
+        if others not in self._around:
+            self._around[others] = self._shop.graph.around(others)
+        return self._around[others]
+
+    @cached_property
+    def _texts(self) -> tuple[Vector, dict[str, Vector]]:
+        """In the space of texts (steps, text dimension), and of each offer (text dimension,); zeros of what has no
+        text. One look into the index."""
+        shop, count = self._shop, len(self._history)
+        ids = [offer.item_id for offer in self._offers]
+        codes = shop.vocabulary.codes([*(step.subject for step in self._history), *ids])
+        rows = shop.index.vectors(codes)[:, : shop.layout.text]
+        if worded := [place for place, text in enumerate(self._words) if text is not None]:
+            said = shop.vectors_of([self._history[at] for at in worded], tuple(self._words[at] for at in worded))
+            for place, vector in zip(worded, said, strict=True):
+                rows[place] = vector[: shop.layout.text] if vector is not None else 0
+        return rows[:count], dict(zip(ids, rows[count:], strict=True))
 
 
 def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, shop: Shop) -> list[list[Reason]]:
@@ -86,24 +126,25 @@ def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, 
 
 
 def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:
-    for part, weight in sorted(zip(PARTS, offer.parts, strict=True), key=itemgetter(1), reverse=True):
-        if weight <= 0:
-            break
-        reason = _OF[part](offer, seen, shop)
+    parts = list(offer.parts)
+    while (most := max(parts)) > 0:
+        place = parts.index(most)
+        reason = _ASKED[place](offer, seen, shop)
         if reason is not None:
             return [reason]
+        parts[place] = 0.0
     return []
 
 
 def _near(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """The nearest thing in the session by its words, the newest of equals."""
-    known, cosines = seen.texts[0], seen.near[offer.item_id]
-    for place in np.argsort(-cosines, kind="stable").tolist():
-        item_id = known[place].step.item_id
-        if cosines[place] < NEAR:
-            break
-        if item_id != offer.item_id:
-            return _reason("near", say("near", _thing(known[place], shop)), [item_id] if item_id is not None else [])
+    cosines = seen.near(offer.item_id)
+    while (most := max(cosines, default=0.0)) >= NEAR:
+        place = cosines.index(most)
+        read = seen.steps[place]
+        if read.item_id != offer.item_id:
+            return _reason("near", say("near", _thing(read, shop)), [read.item_id] if read.item_id is not None else [])
+        cosines[place] = 0.0
     return None
 
 
@@ -151,29 +192,28 @@ def _borrowed(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
 def _fact(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """The most telling fact that the offer shares with an item of the session, or that joins the two; else a path of
     facts between them."""
-    others = [(cited, read) for cited, read in seen.items.items() if cited != offer.item_id][:SHARING]
-    shared = [(link, cited) for cited, _ in others for link in shop.graph.shared(offer.item_id, cited, 1)]
-    if shared:
-        link, cited = max(shared, key=lambda each: each[0].idf)  # of equals the newest item
-        thing, fact = _thing(seen.items[cited], shop), link.facts[0]
-        if len(link.facts) == 1:
-            return _reason("path", say("link", thing, relation=_relation(fact)), [cited], link.facts)
-        return _reason("fact", say("fact", thing, fact=_told(fact, shop)), [cited], link.facts)
-    for cited, read in others[:LINKED]:
+    others = seen.others(offer.item_id)
+    if found := seen.around(others).link(offer.item_id):
+        facts, cited = found
+        thing, fact = _thing(seen.items[cited], shop), facts[0]
+        if len(facts) == 1:
+            return _reason("path", say("link", thing, relation=_relation(fact.relation)), [cited], facts)
+        return _reason("fact", say("fact", thing, fact=_told(fact, shop)), [cited], facts)
+    for cited in others[:LINKED]:
         if path := shop.graph.path(cited, offer.item_id):
-            return _reason(
-                "path", say("path", _thing(read, shop), through=_way(path, (cited, offer.item_id), shop)), [cited], path
-            )
+            thing, through = _thing(seen.items[cited], shop), _way(path, (cited, offer.item_id), shop)
+            return _reason("path", say("path", thing, through=through), [cited], path)
     return None
 
 
-def _relation(fact: Fact) -> Wording:
-    return Wording(relation_words(fact.relation), relation_words(fact.relation, "zh"))
+@lru_cache(maxsize=NAMES_KEPT)
+def _relation(relation: str) -> Wording:
+    return Wording(relation_words(relation), relation_words(relation, "zh"))
 
 
 def _told(fact: Fact, shop: Shop) -> Wording:
     """What a fact says of its head, as `brand OPI`; of something that an item is or is not, its name alone."""
-    relation = _relation(fact)
+    relation = _relation(fact.relation)
     if fact.tail.casefold() == YES:
         return relation
     end = _name(fact.tail, shop)
@@ -193,8 +233,8 @@ def _way(path: Sequence[Fact], ends: tuple[str, str], shop: Shop) -> str:
 
 def _behaviour(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """An item of the session that in fact met the offer: what is alike in use mostly did."""
-    for cited in seen.items:
-        if reason := _paired("together", shop.vocabulary.code(cited), offer, seen, shop):
+    for evidence in seen.codes:
+        if reason := _paired("together", evidence, offer, seen, shop):
             return reason
     return None
 
@@ -214,6 +254,7 @@ _OF: dict[str, Callable[[Candidate, _Seen, Shop], Reason | None]] = {
     "behaviour": _behaviour,
     "prior": _popular,
 }
+_ASKED = tuple(_OF[part] for part in PARTS)
 
 
 def _reason(
@@ -236,11 +277,14 @@ def _reason(
 
 def _thing(read: _Read, shop: Shop) -> Thing:
     """What the visitor met, by its name where it has one."""
-    if read.step.item_id is None:
-        return Thing(read.step.subject, read.step.kind, quoted=True)
-    return Thing(shop.title_of(read.step.item_id) or read.words, read.step.kind)
+    if read.item_id is None:
+        return Thing(read.subject, read.kind, quoted=True)
+    return Thing(shop.title_of(read.item_id) or read.words, read.kind)
 
 
 def _name(node: str, shop: Shop) -> str:
     """An item by its title, anything else as a person would say it."""
-    return shop.title_of(node) or label(node)
+    return shop.title_of(node) or _label(node)
+
+
+_label = lru_cache(maxsize=NAMES_KEPT)(label)

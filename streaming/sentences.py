@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 Saying: TypeAlias = Literal["near", "together", "neighbours", "fact", "path", "link", "popular", "cold"]
@@ -9,6 +10,8 @@ Saying: TypeAlias = Literal["near", "together", "neighbours", "fact", "path", "l
 into words by `streaming.changes`."""
 
 TITLE_CHARS = 60
+SENTENCES_KEPT = 8192
+"""Sentences that are remembered, least recently used dropped first: the offers of one prediction share many."""
 
 _DID = {
     "view": ("which you viewed", "您浏览过的"),
@@ -61,9 +64,16 @@ def say(saying: Saying, thing: Thing | None = None, **words: str | Wording) -> W
     >>> say("near", Thing("Mug", "view"))
     Wording(en='Close to Mug, which you viewed.', zh='与您浏览过的“Mug”相近。')
     """
-    given = {name: word if isinstance(word, Wording) else Wording(word, word) for name, word in words.items()}
-    en = {name: shortened(word.en) for name, word in given.items()}
-    zh = {name: shortened(word.zh) for name, word in given.items()}
+    return _said(saying, thing, tuple(words.items()))
+
+
+@lru_cache(maxsize=SENTENCES_KEPT)
+def _said(saying: Saying, thing: Thing | None, words: tuple[tuple[str, str | Wording], ...]) -> Wording:
+    en: dict[str, str] = {}
+    zh: dict[str, str] = {}
+    for name, word in words:
+        in_en, in_zh = word if isinstance(word, Wording) else (word, word)
+        en[name], zh[name] = shortened(in_en), shortened(in_zh)
     if thing is not None:
         en["thing"], zh["thing"] = _named(thing)
     english, chinese = _SAID[saying]
@@ -82,6 +92,7 @@ def shortened(title: str) -> str:
     return words[: TITLE_CHARS - 1].rsplit(" ", 1)[0].rstrip(" ,;:-") + "…"
 
 
+@lru_cache(maxsize=SENTENCES_KEPT)
 def _named(thing: Thing) -> Wording:
     did, zh_did = _DID[thing.kind]
     if thing.title is None:

@@ -119,9 +119,12 @@ def _interests(
     history, told = state.history, state.said
     leaf = _leaf(items.get(item_id))
     item_mark, leaf_mark = f"item\0{item_id}", f"category\0{leaf}"
-    ask_item = sum(step.subject == item_id for step in history) >= settings.repeat_item
-    ask_item = ask_item and not said.was_said(told, item_mark)
+    subjects = [step.subject for step in history]
+    ask_item = subjects.count(item_id) >= settings.repeat_item and not said.was_said(told, item_mark)
     ask_leaf = leaf is not None and len(history) >= settings.repeat_category and not said.was_said(told, leaf_mark)
+    if ask_leaf:  # before what costs more: events there, of which visits are counted further down
+        leaves = [_leaf(items.get(subject)) for subject in subjects]
+        ask_leaf = leaves.count(leaf) >= settings.repeat_category
     if not ask_item and not ask_leaf:
         return
     visited = Counter([step.subject for step in visits(history) if step.kind in VISIT_KINDS])

@@ -6,8 +6,10 @@ The evidence behind reasons: whatever it answers is made of facts as the shop to
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise, product
+from sys import intern
 from typing import Literal, NamedTuple, get_args
 
 import polars as pl
@@ -21,6 +23,9 @@ HUB_SHARE = 0.1
 """An end that more than this share of the items lead to is a hub: what everything has in common explains nothing."""
 HUB_LEAST = 20
 """An end with at most so many heads is no hub, so that a small shop has facts to cite."""
+NEARS_KEPT = 8192
+WEIGHTS_KEPT = 65_536
+"""Nodes of which what was found is remembered until the next change; when there are more, all are forgotten."""
 
 _COLUMNS = ("head", "relation", "tail", "source")
 _NO_NODES: set[str] = set()
@@ -58,6 +63,7 @@ class Graph:
         self._spelled: dict[str, set[str]] = {}  # entity -> heads that name it and have facts
         self._items: set[str] = set()
         self._nears: dict[str, set[str]] = {}  # what `_near` found since the last change
+        self._weights: dict[str, int] = {}  # what `_weight` found since then
 
     # ---------------------------------------------------------------------------------------------- what is brought in
     def upsert_item(
@@ -69,13 +75,13 @@ class Graph:
     ) -> None:
         """An item as the catalogue now has it. What other sources say of it stays."""
         self._items.add(item_id)
-        self._nears.clear()
+        self._forget()
         self.update(item_id, catalogue_facts(item_id, brand, category, attributes), "catalogue")
 
     def remove_item(self, item_id: str) -> None:
         """An item that left the catalogue: no way leads over it. What other sources say of it waits for its return."""
         self._items.discard(item_id)
-        self._nears.clear()
+        self._forget()
         self.remove(item_id, "catalogue")
 
     def update(self, head: str, facts: Iterable[Fact], source: Source = "knowledge") -> None:
@@ -132,21 +138,23 @@ class Graph:
         relation and end, most specific first, ties by facts; no hubs. Empty for an item and itself."""
         if n < 1 or a == b:
             return []
-        from_a, from_b, hub = self._out.get(a, _NOTHING), self._out.get(b, _NOTHING), self._hub
-        both = {
-            (one, other): heads
-            for node in from_a.keys() & from_b.keys()
-            if (heads := len(self._in[node])) <= hub and self._is_way(node)
-            for one in from_a[node]
-            for other in from_b[node]
-            if self._same(one, other)
-        }
+        both: dict[tuple[Fact, Fact], int] = {}
+        from_a, from_b = self._out.get(a, _NOTHING), self._out.get(b, _NOTHING)
+        for node in from_a.keys() & from_b.keys():
+            if heads := self._weight(node):
+                for pair in product(from_a[node], from_b[node]):
+                    if self._same(*pair):
+                        both[pair] = min(heads, both.get(pair, heads))  # of two nodes for one end the more specific
         found = [Shared((fact,), self._idf_of(1)) for fact in self._direct(a, b)]
         found += (
             Shared(facts, self._idf_of(heads))
             for facts, heads in sorted(both.items(), key=lambda link: (link[1], link[0]))
         )
         return found[:n]
+
+    def around(self, items: Sequence[str]) -> Around:
+        """The same for one item after the other, with all of some items at once."""
+        return Around(self, items)
 
     def path(self, a: str, b: str, hops: int = 3) -> tuple[Fact, ...] | None:
         """The shortest way from a to b, at most `hops` (1 to 3) facts long: consecutive facts share an end.
@@ -204,7 +212,7 @@ class Graph:
         return graph
 
     def _rewire(self, head: str, by_source: dict[Source, tuple[Fact, ...]]) -> None:
-        self._nears.clear()
+        self._forget()
         for node in self._out.pop(head, ()):
             leading = self._in[node]
             leading.discard(head)
@@ -222,7 +230,7 @@ class Graph:
         for source in SOURCES:
             for fact in by_source.get(source, ()):
                 if source != "behaviour":  # goes from item to item
-                    _put(out, entity(fact.relation, fact.tail), fact)
+                    _put(out, intern(entity(fact.relation, fact.tail)), fact)  # most are the ends of many
                 if source != "catalogue":  # its brands and categories are no items, whatever they are called
                     _put(out, fact.tail, fact)
         self._out[head] = out
@@ -247,7 +255,7 @@ class Graph:
 
     def _same(self, one: Fact, other: Fact) -> bool:
         """Whether two facts that lead to one node say the same: ids that differ in capitals only are two items."""
-        if one[1:] == other[1:]:
+        if one.tail == other.tail and one.relation == other.relation:
             return True
         return one.relation.casefold() == other.relation.casefold() and not (
             one.tail in self._items or other.tail in self._items
@@ -284,8 +292,26 @@ class Graph:
             both = self._in.get(head, _NO_NODES).union(self._out.get(head, ()))
             hub, heads = self._hub, self._in
             near = {node for node in both if len(heads.get(node, ())) <= hub and self._is_way(node)}
+            if len(self._nears) >= NEARS_KEPT:
+                self._nears.clear()
             self._nears[head] = near
         return near
+
+    def _weight(self, node: str) -> int:
+        """How many heads lead to a node; 0: it is a hub, or a way may not lead over it."""
+        weight = self._weights.get(node)
+        if weight is None:
+            heads = len(self._in[node])
+            weight = heads if heads <= self._hub and self._is_way(node) else 0
+            if len(self._weights) >= WEIGHTS_KEPT:
+                self._weights.clear()
+            self._weights[node] = weight
+        return weight
+
+    def _forget(self) -> None:
+        """Something changed: what is a hub, what is an item, who leads where."""
+        self._nears.clear()
+        self._weights.clear()
 
     def _near_among(self, node: str, nodes: set[str]) -> set[str]:
         """Those of `nodes` that share a fact with this one, which is a head or an entity."""
@@ -294,6 +320,56 @@ class Graph:
         for head in self._spelled.get(node, ()):
             near |= nodes & self._out[head].keys()
         return near
+
+
+class Around:
+    """Some items, and what others have in common with them. Good until the graph's next change.
+
+    >>> graph = Graph()
+    >>> for item in ("red", "blue", "mug", "pot"):
+    ...     graph.upsert_item(item, brand="Alpine" if item in ("red", "blue") else None, category="Home")
+    >>> facts, other = graph.around(["mug", "blue"]).link("red")
+    >>> other, [(fact.head, fact.relation) for fact in facts]
+    ('blue', [('red', 'brand'), ('blue', 'brand')])
+    """
+
+    def __init__(self, graph: Graph, items: Sequence[str]) -> None:
+        self._graph, self._items = graph, items
+        self._outs = [graph._out.get(item, _NOTHING) for item in items]
+
+    def link(self, item: str) -> tuple[tuple[Fact, ...], str] | None:
+        """The facts that `Graph.shared` puts first of an item and one of these, and that one: the most specific there
+        are, of equals those of the item which stands first. None: there are none."""
+        graph = self._graph
+        out = graph._out.get(item, _NOTHING)
+        for other, its in zip(self._items, self._outs, strict=True):
+            if (other in out or item in its) and other != item:
+                return (graph._direct(item, other)[0],), other
+        best: tuple[int, int, tuple[Fact, Fact]] | None = None
+        for heads, node in sorted([(graph._weight(node), node) for node in out.keys() & self._first.keys()]):
+            if best is not None and heads > best[0]:
+                break
+            found = self._at(node, item, out[node]) if heads else None
+            if found is not None and (best is None or (heads, *found) < best):
+                best = heads, *found
+        return None if best is None else (best[2], self._items[best[1]])
+
+    @cached_property
+    def _first(self) -> dict[str, int]:
+        """Where the items lead: node -> place of the first that leads there."""
+        first: dict[str, int] = {}
+        for place in range(len(self._items) - 1, -1, -1):
+            first.update(dict.fromkeys(self._outs[place], place))
+        return first
+
+    def _at(self, node: str, item: str, facts: list[Fact]) -> tuple[int, tuple[Fact, Fact]] | None:
+        """The first of the items, by place, that says the same of a node as facts of another item do, and the facts."""
+        for place in range(self._first[node], len(self._items)):
+            there = self._outs[place].get(node, ())
+            same = [(one, other) for one in facts for other in there if self._graph._same(one, other)]
+            if same and self._items[place] != item:
+                return place, min(same)
+        return None
 
 
 def _common(nodes: set[str], others: Collection[str] | None) -> set[str]:

@@ -288,3 +288,67 @@ def test_a_frame_with_a_source_that_is_none_is_refused():
     frame = shop().to_frame().with_columns(source=pl.lit("rumour"))
     with pytest.raises(ValueError, match="'rumour': expected one of catalogue, knowledge, behaviour"):
         Graph.from_frame(frame, ["i0"])
+
+
+def first_of_all(graph, items, item):
+    """What `Around.link` promises, asked for one pair at a time."""
+    found = [(link, other) for other in items for link in graph.shared(item, other, 1)]
+    return max(found, key=lambda each: each[0].idf) if found else None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_link_around_items_is_the_most_specific_that_the_pairs_share_of_equals_that_of_the_first(seed):
+    graph, items = lived_in(seed)
+    source = random.Random(seed)
+    found = 0
+    for item in [*items, "i3", "stranger"]:
+        for count in (0, 1, 5):
+            others = source.sample(items, count)
+            link, expected = graph.around(others).link(item), first_of_all(graph, others, item)
+            assert link == (expected and (expected[0].facts, expected[1]))
+            found += link is not None
+    assert found > 20
+
+
+def test_of_facts_with_one_end_in_two_nodes_the_more_specific_counts():
+    """`oak` is where all lead, whatever they say of it; `made_of oak` only those that are made of it."""
+    graph = shop()
+    for item, relation in (("i0", "made_of"), ("i9", "made_of"), ("i18", "like"), ("i27", "like")):
+        graph.update(item, [Fact(item, relation, "oak")])
+    (link,) = graph.shared("i0", "i9", 3)
+    assert link.idf == pytest.approx(math.log(40 / 2))
+
+
+def test_what_was_found_of_a_node_is_forgotten_as_soon_as_anything_changes():
+    graph = shop()
+
+    def linked():
+        found = graph.around(["i0"]).link("i2")
+        assert found == graph.around(["i0"]).link("i2")  # remembered by now
+        return found and found[0][0].relation
+
+    assert linked() == "brand"
+    for number in range(4, 24):  # Brand 0 is led to by 23 then, and a hub
+        graph.upsert_item(f"i{number}", "Brand 0", "Home")
+    assert linked() is None
+    for number in range(40, 300):  # in a shop of 300 it is none
+        graph.upsert_item(f"i{number}", None, "Home")
+    assert linked() == "brand"
+    graph.update("i2", [Fact("i2", "goes_on", "i9")])
+    graph.update("i0", [Fact("i0", "goes_on", "i9")])
+    assert linked() == "goes_on"
+    graph.update("i1", [Fact("i1", "goes_on", "i9")])
+    graph.remove_item("i9")
+    assert linked() == "goes_on"  # the shop still says so
+    graph.remove("i2")
+    assert linked() == "brand"
+
+
+def test_what_is_remembered_has_a_bound(monkeypatch):
+    monkeypatch.setattr("encoders.graph.adjacency.NEARS_KEPT", 3)
+    monkeypatch.setattr("encoders.graph.adjacency.WEIGHTS_KEPT", 3)
+    graph, items = lived_in(1)
+    expected = rest_of(lived_in(1)[0], items)
+    assert rest_of(graph, items) == expected
+    assert len(graph._nears) <= 3
+    assert len(graph._weights) <= 3
