@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -36,57 +36,40 @@ NAMES_KEPT = 8192
 POPULAR = 0.5
 """Least popularity that may be called so, 1 being that of the most popular item, on a logarithmic scale."""
 
-
-class _Read(NamedTuple):
-    """What the visitor met at a step of the session, and its words where the catalogue has none."""
-
-    item_id: str | None
-    """None of a search."""
-    kind: str
-    subject: str
-    words: str | None
+_SEARCH = KINDS.index("search")
 
 
 class _Seen:
     """A session, newest first, and what is offered to it. Vectors are looked up when something is to be called near."""
 
     def __init__(self, history: Sequence[Step], words: Words, offers: Sequence[Candidate], shop: Shop) -> None:
-        self._history, self._words = history[::-1], words[::-1]
+        self.steps, self._words = history[::-1], words[::-1]
+        self.items: dict[str, int] = {}
+        """The newest step of each item, by its place; the newest item first."""
+        for place, step in enumerate(self.steps):
+            if step.number != _SEARCH:
+                self.items.setdefault(step.subject, place)
+        self._newest = tuple(self.items)[:SHARING]
         self._offers, self._shop = offers, shop
         self._around: dict[tuple[str, ...], Around] = {}
+        self._things: dict[int, Thing] = {}
 
-    @cached_property
-    def steps(self) -> list[_Read]:
-        """The steps of the session."""
-        kinds = [KINDS[step.number] for step in self._history]
-        return [
-            _Read(None if kind == "search" else step.subject, kind, step.subject, said)
-            for step, kind, said in zip(self._history, kinds, self._words, strict=True)
-        ]
-
-    def near(self, item_id: str) -> list[float]:
-        """The cosines of the text of an offer with those of the steps; 0 of a step that has none."""
-        steps, offers = self._texts
-        cosines: list[float] = inner(steps, offers[item_id]).tolist()
-        return cosines
-
-    @cached_property
-    def items(self) -> dict[str, _Read]:
-        """The newest step of each item, the newest item first."""
-        found: dict[str, _Read] = {}
-        for read in self.steps:
-            if read.item_id is not None:
-                found.setdefault(read.item_id, read)
-        return found
+    def thing(self, place: int) -> Thing:
+        """What the visitor met at a step, by its name where it has one."""
+        thing = self._things.get(place)
+        if thing is None:
+            step = self.steps[place]
+            if step.number == _SEARCH:
+                thing = Thing(step.subject, step.kind, quoted=True)
+            else:
+                thing = Thing(self._shop.title_of(step.subject) or self._words[place], step.kind)
+            self._things[place] = thing
+        return thing
 
     @cached_property
     def codes(self) -> list[int]:
-        """Their numbers."""
+        """The numbers of `items`."""
         return [self._shop.vocabulary.code(cited) for cited in self.items]
-
-    @cached_property
-    def _newest(self) -> tuple[str, ...]:
-        return tuple(self.items)[:SHARING]
 
     def others(self, item_id: str) -> tuple[str, ...]:
         """The newest items but this one, newest first, SHARING at most."""
@@ -96,20 +79,27 @@ class _Seen:
 
     def around(self, others: tuple[str, ...]) -> Around:
         """What these lead to in the graph; most offers ask for the same."""
-        if others not in self._around:
-            self._around[others] = self._shop.graph.around(others)
-        return self._around[others]
+        around = self._around.get(others)
+        if around is None:
+            around = self._around[others] = self._shop.graph.around(others)
+        return around
+
+    def near(self, item_id: str) -> list[float]:
+        """The cosines of the text of an offer with those of the steps; 0 of a step that has none."""
+        steps, offers = self._texts
+        cosines: list[float] = inner(steps, offers[item_id]).tolist()
+        return cosines
 
     @cached_property
     def _texts(self) -> tuple[Vector, dict[str, Vector]]:
         """In the space of texts (steps, text dimension), and of each offer (text dimension,); zeros of what has no
         text. One look into the index."""
-        shop, count = self._shop, len(self._history)
+        shop, count = self._shop, len(self.steps)
         ids = [offer.item_id for offer in self._offers]
-        codes = shop.vocabulary.codes([*(step.subject for step in self._history), *ids])
+        codes = shop.vocabulary.codes([*(step.subject for step in self.steps), *ids])
         rows = shop.index.vectors(codes)[:, : shop.layout.text]
         if worded := [place for place, text in enumerate(self._words) if text is not None]:
-            said = shop.vectors_of([self._history[at] for at in worded], tuple(self._words[at] for at in worded))
+            said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
             for place, vector in zip(worded, said, strict=True):
                 rows[place] = vector[: shop.layout.text] if vector is not None else 0
         return rows[:count], dict(zip(ids, rows[count:], strict=True))
@@ -136,14 +126,14 @@ def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:
     return []
 
 
-def _near(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
+def _near(offer: Candidate, seen: _Seen, _shop: Shop) -> Reason | None:
     """The nearest thing in the session by its words, the newest of equals."""
     cosines = seen.near(offer.item_id)
     while (most := max(cosines, default=0.0)) >= NEAR:
         place = cosines.index(most)
-        read = seen.steps[place]
-        if read.item_id != offer.item_id:
-            return _reason("near", say("near", _thing(read, shop)), [read.item_id] if read.item_id is not None else [])
+        cited = seen.steps[place].item_id
+        if cited != offer.item_id:
+            return _reason("near", say("near", seen.thing(place)), [cited] if cited is not None else [])
         cosines[place] = 0.0
     return None
 
@@ -164,12 +154,12 @@ def _paired(
     if evidence < 0:
         return None
     cited = shop.vocabulary.id(evidence)
-    read = seen.items.get(cited)
-    if read is None or cited == offer.item_id:
+    place = seen.items.get(cited)
+    if place is None or cited == offer.item_id:
         return None
     if shop.counts.visitors(evidence, shop.vocabulary.code(offer.item_id)) < VISITORS:
         return None
-    return _reason(code, say(code, _thing(read, shop)), [cited], visitors=VISITORS)
+    return _reason(code, say(code, seen.thing(place)), [cited], visitors=VISITORS)
 
 
 def _borrowed(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
@@ -178,13 +168,13 @@ def _borrowed(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     if offer.pair < 0:
         return None
     cited = shop.vocabulary.id(offer.pair)
-    read = seen.items.get(cited)
-    if read is None:
+    place = seen.items.get(cited)
+    if place is None:
         return None
     for like, alike in shop.lenders(shop.vocabulary.code(offer.item_id)):
         if alike >= NEAR and like != offer.pair and shop.counts.visitors(offer.pair, like) >= VISITORS:
             lender = shop.vocabulary.id(like)
-            sentence = say("cold", _thing(read, shop), like=_name(lender, shop))
+            sentence = say("cold", seen.thing(place), like=_name(lender, shop))
             return _reason("cold", sentence, [cited, lender], visitors=VISITORS)
     return None
 
@@ -195,13 +185,13 @@ def _fact(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     others = seen.others(offer.item_id)
     if found := seen.around(others).link(offer.item_id):
         facts, cited = found
-        thing, fact = _thing(seen.items[cited], shop), facts[0]
+        thing, fact = seen.thing(seen.items[cited]), facts[0]
         if len(facts) == 1:
             return _reason("path", say("link", thing, relation=_relation(fact.relation)), [cited], facts)
         return _reason("fact", say("fact", thing, fact=_told(fact, shop)), [cited], facts)
     for cited in others[:LINKED]:
         if path := shop.graph.path(cited, offer.item_id):
-            thing, through = _thing(seen.items[cited], shop), _way(path, (cited, offer.item_id), shop)
+            thing, through = seen.thing(seen.items[cited]), _way(path, (cited, offer.item_id), shop)
             return _reason("path", say("path", thing, through=through), [cited], path)
     return None
 
@@ -273,13 +263,6 @@ def _reason(
         facts=[list(fact) for fact in facts],
         visitors=visitors,
     )
-
-
-def _thing(read: _Read, shop: Shop) -> Thing:
-    """What the visitor met, by its name where it has one."""
-    if read.item_id is None:
-        return Thing(read.subject, read.kind, quoted=True)
-    return Thing(shop.title_of(read.item_id) or read.words, read.kind)
 
 
 def _name(node: str, shop: Shop) -> str:

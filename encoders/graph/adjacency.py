@@ -346,7 +346,8 @@ class Around:
             if (other in out or item in its) and other != item:
                 return (graph._direct(item, other)[0],), other
         best: tuple[int, int, tuple[Fact, Fact]] | None = None
-        for heads, node in sorted([(graph._weight(node), node) for node in out.keys() & self._first.keys()]):
+        first = self._first
+        for heads, node in sorted([(graph._weight(node), node) for node in out if node in first]):
             if best is not None and heads > best[0]:
                 break
             found = self._at(node, item, out[node]) if heads else None
