@@ -274,20 +274,7 @@ class Shop:
         item that has its vector from the catalogue, or of which nothing is known."""
         return tuple(self._words_of(step) for step in history)
 
-    def vectors_of(self, steps: Sequence[Step], words: Words) -> list[Vector | None]:
-        """(dimension,) of each step, given its words; None where nothing is known of it. One look into the index."""
-        codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])
-        rows = zip(self.index.has(codes).tolist(), self.index.vectors(codes)[:, : self.dimension], strict=True)
-        found: list[Vector | None] = []
-        for text in words:
-            if text is None:
-                known, row = next(rows)
-                found.append(row if known else None)
-            else:
-                found.append(self._text_vector(text))
-        return found
-
-    def known_vectors(self, steps: Sequence[Step], words: Words) -> tuple[list[int], Vector]:
+    def vectors_of(self, steps: Sequence[Step], words: Words) -> tuple[list[int], Vector]:
         """The vectors of those steps of which something is known, given their words: their places, (n,), and (n,
         dimension). One look into the index."""
         codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])

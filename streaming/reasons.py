@@ -99,9 +99,8 @@ class _Seen:
         codes = shop.vocabulary.codes([*(step.subject for step in self.steps), *ids])
         rows = shop.index.vectors(codes)[:, : shop.layout.text]
         if worded := [place for place, text in enumerate(self._words) if text is not None]:
-            said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
-            for place, vector in zip(worded, said, strict=True):
-                rows[place] = vector[: shop.layout.text] if vector is not None else 0
+            _, said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
+            rows[worded] = said[:, : shop.layout.text]
         return rows[:count], dict(zip(ids, rows[count:], strict=True))
 
 

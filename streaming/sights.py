@@ -97,7 +97,7 @@ class Sights:
             if history[:beginning] == known.history and words[:beginning] == known.words:
                 state, last_time, done = known.state, known.last_time, beginning
                 slow, shift, sight = known.slow, known.shift, known.sight
-        met, items = self._shop.known_vectors(history[done:], words[done:])  # (n,), (n, dimension)
+        met, items = self._shop.vectors_of(history[done:], words[done:])  # (n,), (n, dimension)
         if met:
             steps = [history[done + place] for place in met]
             times = [step.time for step in steps]

@@ -111,8 +111,7 @@ def facts_of(head: str, *told: tuple[str, str]) -> Facts:
 def nearest(shop: Shop, words: str) -> list[str]:
     """The five items whose texts are nearest to some words, best first."""
     shop.read([words])
-    (vector,) = shop.vectors_of([Step(1, 1, KINDS.index("search"), words)], (words,))
-    assert vector is not None
+    _, (vector,) = shop.vectors_of([Step(1, 1, KINDS.index("search"), words)], (words,))
     query = fusion.query(vector, [1, 0, 0, 0], layout=shop.layout)[0]
     (found,) = shop.index.search(query[None, :], 5)
     near = (shop.index.vectors(found) @ query).tolist()
