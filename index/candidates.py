@@ -35,8 +35,7 @@ def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
     >>> joined.codes, joined.parts[0], joined.evidence[:, 2]
     (array([2, 4, 7], dtype=int32), array([0.25, 0.75, 0.  ]), array([ 1, -1], dtype=int32))
     """
-    codes = np.unique(np.concatenate((one.codes, other.codes, more)))
-    return Joined(codes, *_placed(codes, *one, *other, width))
+    return Joined(*_placed(np.sort(np.concatenate((one.codes, other.codes, more))), *one, *other, width))
 
 
 def weighed(parts: Column, weights: Column, digits: int) -> tuple[Column, Column]:
@@ -46,11 +45,17 @@ def weighed(parts: Column, weights: Column, digits: int) -> tuple[Column, Column
 
 @njit(cache=True, nogil=True)
 def _placed(
-    found: Codes,
+    ascending: Codes,
     codes: Codes, scores: Column, evidence: Codes,
     other_codes: Codes, other_scores: Column, other_evidence: Codes,
     width: int,
-) -> tuple[Column, NDArray[np.int32]]:  # fmt: skip
+) -> tuple[Codes, Column, NDArray[np.int32]]:  # fmt: skip
+    found, count = np.empty_like(ascending), 0
+    for code in ascending:
+        if count == 0 or code != found[count - 1]:
+            found[count] = code
+            count += 1
+    found = found[:count]
     parts = np.zeros((len(found), width))
     cited = np.full((2, len(found)), np.int32(-1), np.int32)
     for at in range(len(codes)):
@@ -59,7 +64,7 @@ def _placed(
     for at in range(len(other_codes)):
         place = _place(found, other_codes[at])
         parts[place, 1], cited[1, place] = other_scores[at], other_evidence[at]
-    return parts, cited
+    return found, parts, cited
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +26,8 @@ DIGITS = 9
 """Of a score, so that sums of other roundings are equal."""
 HISTORY = 20
 """Newest items of a session that are looked at."""
-AT_ONCE = 48
-"""Candidates that are brought into order and made at a time."""
+AT_ONCE = 16
+"""Candidates that are made at a time."""
 
 _NOTHING = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 
@@ -118,16 +117,26 @@ class Scored:
     pairs: Codes
     alike: Codes
 
-    def order(self) -> Iterator[int]:
+    def order(self) -> list[int]:
         """Places, best first."""
-        z, codes, id_of = self.z.tolist(), self.codes.tolist(), self.vocabulary.id
-        for _, equals in groupby(np.argsort(-self.z).tolist(), key=z.__getitem__):
-            places = list(equals)
-            yield from sorted(places, key=lambda place: id_of(codes[place])) if len(places) > 1 else places
+        order = np.argsort(-self.z, kind="stable")
+        ranked = self.z[order]
+        tied = np.flatnonzero(ranked[1:] == ranked[:-1]).tolist()
+        places: list[int] = order.tolist()
+        while tied:
+            begin = end = tied.pop(0)
+            while tied and tied[0] == end + 1:
+                end = tied.pop(0)
+            places[begin : end + 2] = sorted(places[begin : end + 2], key=self._id)
+        return places
+
+    def _id(self, place: int) -> str:
+        return self.vocabulary.id(self.codes.item(place))
 
     def __iter__(self) -> Iterator[Candidate]:
         order = self.order()
-        while places := list(islice(order, AT_ONCE)):
+        for begin in range(0, len(order), AT_ONCE):
+            places = order[begin : begin + AT_ONCE]
             yield from map(
                 Candidate,
                 self.vocabulary.ids(self.codes[places]),
