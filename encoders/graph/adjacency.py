@@ -336,13 +336,14 @@ class Around:
     def __init__(self, graph: Graph, items: Sequence[str]) -> None:
         self._graph, self._items = graph, items
         self._outs = [graph._out.get(item, _NOTHING) for item in items]
+        self._pairs = list(zip(items, self._outs, strict=True))
 
     def link(self, item: str) -> tuple[tuple[Fact, ...], str] | None:
         """The facts that `Graph.shared` puts first of an item and one of these, and that one: the most specific there
         are, of equals those of the item which stands first. None: there are none."""
         graph = self._graph
         out = graph._out.get(item, _NOTHING)
-        for other, its in zip(self._items, self._outs, strict=True):
+        for other, its in self._pairs:
             if (other in out or item in its) and other != item:
                 return (graph._direct(item, other)[0],), other
         best: tuple[int, int, tuple[Fact, Fact]] | None = None

@@ -200,3 +200,31 @@ def test_evidence_of_a_ranking_is_always_in_the_session() -> None:
                     pair = shop.vocabulary.codes([*cited, candidate.item_id]).tolist()
                     assert shop.counts.visitors(*pair) >= why.visitors == 2
     assert codes == {"near", "together", "neighbours", "fact", "path", "popular"}
+
+
+@pytest.mark.parametrize("part", ["text", "graph", "behaviour"])
+def test_offers_together_have_the_reasons_that_each_has_alone(part: str) -> None:
+    """Whatever is looked up once for all of them; among them are items of the session and one that nobody knows."""
+    shop = kitchen(("jam", "goes_on", "pot"), ("tea", "brewed_in", "pot"), sessions=("tea mug",) * 3 + ("jug mug",) * 2)
+    shop.met(small_past.told("new", "Mint teapot"))
+    history = steps(*[("view", item_id) for item_id in ("new", "rug", "pot", "jug", "mug")], ("search", "mint tea"))
+    offers = [offer(shop, item_id, **{part: 0.5}) for item_id in (*KITCHEN["item_id"], "new", "stranger")]
+    together = explain(offers, history, shop.words_of(history), shop)
+    assert together == [explain([each], history, shop.words_of(history), shop)[0] for each in offers]
+    assert sum(map(len, together)) > 2
+
+
+def test_what_was_said_once_is_said_with_the_new_title_as_soon_as_there_is_one() -> None:
+    shop = kitchen(("jug", "stands_in", "rug"))
+    offers = [offer(shop, "pot", graph=0.4), offer(shop, "jug", graph=0.4)]
+    history = steps(("view", "mug"), ("view", "rug"))
+
+    def said() -> list[str]:
+        return [each.sentence for (each,) in explain(offers, history, shop.words_of(history), shop)]
+
+    brand, relation = ("In common with {}, which you viewed: brand Kiln.", "Linked to {}, which you viewed: stands in.")
+    assert said() == said() == [brand.format("Blue mug"), relation.format("Wool rug")]
+    shop.upsert([Item(item_id="mug", title="Green mug", brand="Kiln"), Item(item_id="rug", title="Silk rug")])
+    assert said() == [brand.format("Green mug"), relation.format("Silk rug")]
+    shop.remove(["mug"])
+    assert [why for why in explain(offers, history, (None, None), shop)[0] if why.items == ["mug"]] == []
