@@ -168,6 +168,10 @@ class Broadcast:
         if removed:
             await self._in_model_thread(shop.remove, removed)
         self._metrics.items.set(len(shop.items))
+        if self.caught_up.is_set():
+            now = time.time()
+            for record in records:
+                self._metrics.catalogue_seconds.observe(max(0.0, now - record.timestamp / 1000))
         for change in found:
             self._metrics.changes.labels(change.trigger).inc()
         if found:

@@ -105,7 +105,7 @@ class DemoWorker:
             BeforehandError: it ended, or is not ready in time.
         """
         until = time.monotonic() + READY_S
-        while self._page("/ready") is None or self.tally().items < items:
+        while self.page("/ready") is None or self.tally().items < items:
             self.check()
             if time.monotonic() > until:
                 raise BeforehandError(
@@ -120,7 +120,7 @@ class DemoWorker:
         Raises:
             BeforehandError: it does not answer.
         """
-        page = self._page("/metrics")
+        page = self.page("/metrics")
         if page is None:
             self.check()
             raise BeforehandError(f"the worker does not answer on its pages; its log: {self.child.log}")
@@ -140,7 +140,7 @@ class DemoWorker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _page(self, path: str) -> str | None:
+    def page(self, path: str) -> str | None:
         """None where there are no pages yet, or they say no."""
         try:
             if self._port is None:

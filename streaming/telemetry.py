@@ -46,6 +46,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.catalogue_seconds = Histogram(
+            "beforehand_catalogue_seconds",
+            "From a record of the catalogue on its topic to its item being searched, backlog left out",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.taught = Counter("beforehand_lessons", "Events that taught what goes with what", registry=registry)
         self.closed = Counter("beforehand_sessions_closed", "Sessions that ended", registry=registry)
         self.dead_letters = Counter("beforehand_dead_letters", "Records set aside", ["error"], registry=registry)
