@@ -25,6 +25,7 @@ class Bench:
         self.log: list[Any] = []
         self.refused: list[tuple[int, str]] = []
         self.items: dict[str, Any] = {}
+        self.positions: dict[int, int] = {}
         self.broadcast = Broadcast(
             Settings(no_pseudonyms=True, worker=worker, triggers=triggers or {}),
             Metrics(),
@@ -104,8 +105,11 @@ def test_facts_come_and_go_by_head() -> None:
 
 def test_learns_unless_counts_are_frozen() -> None:
     lesson = Learned(topic="clicks", partition=0, transitions=[Transition(4, "a", "b", "view")])
-    assert Bench().apply(topics.LEARNED, (None, lesson)) == [("learn", [4])]
-    assert Bench(learn=False).apply(topics.LEARNED, (None, lesson)) == []
+    bench, frozen = Bench(), Bench(learn=False)
+    assert bench.apply(topics.LEARNED, (None, lesson), (None, lesson)) == [("learn", [4]), ("learn", [4])]
+    assert bench.positions == {0: 2}
+    assert frozen.apply(topics.LEARNED, (None, lesson)) == []
+    assert frozen.positions == {}
 
 
 def test_orders_go_to_control_with_the_time_they_were_sent() -> None:
