@@ -34,7 +34,8 @@ from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index.model import Manifest, ModelFolder
-from index.tables import Tables, TableSettings
+from index.table_fitting import fit_tables
+from index.tables import TableSettings
 from streaming import decisions
 from streaming.decisions import Decision
 from streaming.engine import Engine
@@ -212,7 +213,7 @@ def _build(folder: Path, catalogue: Sequence[Item]) -> dict[str, Any]:
     }
     frame = pl.DataFrame(known)
     facts = pl.DataFrame(schema={"head": pl.String, "relation": pl.String, "tail": pl.String})
-    tables = Tables.fit(_past(len(catalogue)), frame, facts, _turned(), TableSettings())
+    tables = fit_tables(_past(len(catalogue)), frame, facts, _turned(), TableSettings())
     texts = DummyTextEncoder()
     shop = Shop(texts, tables)
     shop.stock(catalogue, texts.encode([item_text(item.title, item.brand, item.category) for item in catalogue]))

@@ -1,8 +1,7 @@
 """Item vectors from behaviour: items that are met in like company are near, whatever they are.
 
-Truncated SVD of the shifted positive pointwise mutual information of items that meet in sessions, which is what
-word2vec with negative sampling factorises implicitly (Levy and Goldberg 2014; Levy et al. 2015 for its settings).
-Where a count knows a pair or does not, a vector also knows items that never met but keep the same company.
+Where a count knows a pair or does not, a vector also knows items that never met but keep the same company. How they
+come about: `encoders.behaviour_svd`.
 """
 
 from __future__ import annotations
@@ -13,21 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from encoders.errors import EncoderError
 from encoders.packing import pack, unpack
 
 Vectors = NDArray[np.float32]
-Codes = NDArray[np.int32]
-
-UNIT = 1 << 24
-"""Weights are summed as whole numbers of 1 / UNIT, so that a sum does not depend on its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +73,6 @@ class BehaviourVectors:
         self.digest = content.hexdigest()
         """16 hex characters of items and numbers."""
 
-    @classmethod
-    def fit(
-        cls, item_ids: Sequence[str], weights: sparse.csr_matrix, settings: BehaviourSettings | None = None
-    ) -> BehaviourVectors:
-        """Vectors of items, given how much each two of them met.
-
-        Equal input gives equal vectors on one machine.
-
-        Args:
-            item_ids: (n,)
-            weights: (n, n) of at least 0, as `meetings` or `from_pairs` give it; both directions are added up.
-        """
-        its = settings or BehaviourSettings()
-        if weights.shape != (len(item_ids), len(item_ids)):
-            raise ValueError(f"{len(item_ids)} items, weights {weights.shape}: expected ({len(item_ids)},) squared")
-        return cls(item_ids, _factorised(_surprise(weights, its), its))
-
     def vectors(self, item_ids: Sequence[str]) -> Vectors:
         """float32 (n, dimension), in their order, each of length 1; zeros for an item that was never seen."""
         found = np.zeros((len(item_ids), self.dimension), dtype=np.float32)
@@ -124,85 +99,3 @@ class BehaviourVectors:
             return cls(unpack(tensors["item_ids"], tensors["item_id_ends"]), tensors["matrix"])
         except (OSError, SafetensorError, KeyError, ValueError) as exc:
             raise EncoderError(f"{path}: no file of behaviour vectors ({exc}); build the model folder anew") from exc
-
-
-def meetings(sessions: Codes, items: Codes, size: int, window: int) -> sparse.csr_matrix:
-    """How much items met: a pair counts once a session, 1 / distance at its nearest.
-
-    Args:
-        sessions: (events,) session of each event; events in time order, sessions may be interleaved.
-        items: (events,) item of each event, from 0 to size - 1; below 0: one that meets nobody, but has its place.
-        size: items there are.
-        window: places that two events may be apart.
-
-    Returns:
-        (size, size) float64, symmetric, nothing on the diagonal.
-
-    Raises:
-        ValueError: not equally many of both.
-    """
-    if len(sessions) != len(items):
-        raise ValueError(f"{len(sessions)} sessions, {len(items)} items: expected one of each an event")
-    order = np.argsort(sessions, kind="stable")
-    session, item = sessions[order], items[order]
-    found = []
-    for distance in range(1, window + 1):
-        one, other = item[:-distance], item[distance:]
-        kept = (session[:-distance] == session[distance:]) & (one != other) & (np.minimum(one, other) >= 0)
-        low, high = np.minimum(one, other)[kept], np.maximum(one, other)[kept]
-        found.append(
-            pl.DataFrame({"session": session[:-distance][kept], "low": low, "high": high}).with_columns(
-                weight=pl.lit(UNIT // distance, dtype=pl.Int64)
-            )
-        )
-    pairs = (
-        pl.concat(found)
-        .group_by("session", "low", "high")
-        .agg(pl.col("weight").max())
-        .group_by("low", "high")
-        .agg(pl.col("weight").sum())
-        .sort("low", "high")
-    )
-    half = _matrix(pairs["low"], pairs["high"], pairs["weight"] / UNIT, size)
-    return (half + half.T).tocsr()
-
-
-def from_pairs(pairs: pl.DataFrame, size: int) -> sparse.csr_matrix:
-    """The same from a table of pairs: before, after (codes from 0 to size - 1), weight. (size, size) float64."""
-    apart = pairs.filter(pl.col("before") != pl.col("after")).sort("before", "after", "weight")
-    return _matrix(apart["before"], apart["after"], apart["weight"], size)
-
-
-def _matrix(rows: pl.Series, columns: pl.Series, weights: pl.Series, size: int) -> sparse.csr_matrix:
-    values = weights.cast(pl.Float64).to_numpy()
-    return sparse.csr_matrix((values, (rows.to_numpy(), columns.to_numpy())), shape=(size, size))
-
-
-def _surprise(weights: sparse.csr_matrix, settings: BehaviourSettings) -> sparse.csr_matrix:
-    """max(0, log(p(a, b) / (p(a) p'(b) shift))), where p'(b) is p(b) smoothed: (n, n)."""
-    both = (weights + weights.T).tocoo()
-    total = both.data.sum()
-    if total <= 0:
-        return sparse.csr_matrix(both.shape)
-    of_item = np.asarray(both.sum(axis=1)).ravel()  # (n,)
-    chance = of_item**settings.smoothing
-    chance /= chance.sum()
-    row, column = both.coords
-    surprise = np.log(both.data / (of_item[row] * chance[column] * settings.shift))
-    kept = surprise > 0
-    return sparse.csr_matrix((surprise[kept], (row[kept], column[kept])), shape=both.shape)
-
-
-def _factorised(matrix: sparse.csr_matrix, settings: BehaviourSettings) -> Vectors:
-    """Left singular vectors by the singular values to the exponent, rows to length 1: float32 (n, dimension)."""
-    size = matrix.shape[0]
-    vectors = np.zeros((size, settings.dimension), np.float32)
-    rank = min(settings.dimension, size)
-    if matrix.nnz:
-        left, values, _ = randomized_svd(matrix.astype(np.float32), rank, n_iter=4, random_state=settings.seed)
-        real = values > 1e-5 * values[0]  # axes of noise have no direction
-        vectors[:, :rank][:, real] = left[:, real] * values[real] ** settings.exponent
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors[np.diff(matrix.indptr) == 0] = 0
-    unit: Vectors = np.divide(vectors, lengths, out=vectors, where=lengths > 1e-6)
-    return unit

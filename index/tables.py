@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,20 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from xxhash import xxh3_64_digest
 
-from encoders.behaviour import BehaviourSettings, BehaviourVectors, meetings
+from encoders.behaviour import BehaviourSettings, BehaviourVectors
 from encoders.graph.adjacency import Graph
-from encoders.graph.facts import Relations, behaviour_facts, table_facts
-from encoders.graph.kge import fit_kge
-from encoders.graph.svd import fit_svd
+from encoders.graph.facts import Relations
 from encoders.graph.vectors import GraphVectors
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
 from index.fusion import LAYOUT, Layout
 from index.session_knn import KnnSettings, SessionKnn
-from index.vocabulary import Codes, Vocabulary
+from index.vocabulary import Vocabulary
 
 Vectors = NDArray[np.float32]
 GraphMethod = Literal["auto", "svd", "kge", "none"]
@@ -99,51 +95,6 @@ class Tables:
             Whitening.identity(text_dimension),
         )
 
-    @classmethod
-    def fit(
-        cls,
-        events: pl.DataFrame,
-        items: pl.DataFrame,
-        facts: pl.DataFrame,
-        whitening: Whitening,
-        settings: TableSettings,
-        note: Note = lambda _stage, _done, _total: None,
-    ) -> Tables:
-        """Tables of a past.
-
-        Args:
-            events: kind, session_id, time, item_id, user_id, in time order; all of kinds that teach.
-            items: item_id, brand, category, attributes (JSON).
-            facts: head, relation, tail.
-        """
-        vocabulary = Vocabulary(items["item_id"])
-        codes = vocabulary.add_all(events["item_id"])
-        sessions, times = events["session_id"], events["time"]
-        visitors = events.select(pl.coalesce("user_id", "session_id")).to_series()
-        note("counts", 0, 1)
-        counts = CoOccurrence.fit(vocabulary, sessions, codes, times, visitors, settings.counts)
-        note("counts", 1, 1)
-        note("neighbours", 0, 1)
-        knn = SessionKnn.fit(vocabulary, _session_tags(sessions), codes, times, settings.knn)
-        note("neighbours", 1, 1)
-        note("graph", 0, 1)
-        graph = Graph()
-        for item_id, brand, category, attributes in _described(items):
-            graph.upsert_item(item_id, brand, category, json.loads(attributes) if attributes else None)
-        graph.extend(table_facts(facts, settings.relations), "knowledge")
-        graph.extend(behaviour_facts(_pairs(counts, vocabulary, items["item_id"])), "behaviour")
-        known = {item_id: graph.facts(item_id) for item_id in items["item_id"]}
-        graph_vectors = None
-        if settings.graph in ("svd", "auto"):
-            graph_vectors = fit_svd(known)
-        elif settings.graph == "kge":
-            graph_vectors = fit_kge(known, graph.others())
-        note("graph", 1, 1)
-        note("behaviour", 0, 1)
-        behaviour = _behaviour(sessions, codes, vocabulary, settings.behaviour)
-        note("behaviour", 1, 1)
-        return cls(settings, vocabulary, counts, knn, graph, whitening, graph_vectors, behaviour)
-
     @property
     def layout(self) -> Layout:
         """Of the item vectors."""
@@ -197,45 +148,3 @@ class Tables:
             GraphVectors.load(folder / GRAPH) if (folder / GRAPH).is_file() else None,
             BehaviourVectors.load(folder / BEHAVIOUR) if (folder / BEHAVIOUR).is_file() else None,
         )
-
-
-def _described(items: pl.DataFrame) -> Iterator[tuple[str, str | None, str | None, str | None]]:
-    """Id, brand, category and attributes (JSON) of each item; a column that is not there says nothing."""
-    columns = [
-        pl.col(name) if name in items.columns else pl.lit(None, pl.String).alias(name)
-        for name in ("item_id", "brand", "category", "attributes")
-    ]
-    yield from items.select(columns).iter_rows()
-
-
-def _behaviour(
-    sessions: pl.Series, codes: Codes, vocabulary: Vocabulary, settings: BehaviourSettings
-) -> BehaviourVectors:
-    """Vectors of the items that were seen most; of equals, those whose ids come first."""
-    seen = np.bincount(codes, minlength=len(vocabulary))
-    ids = np.array(vocabulary.all(), dtype=object)
-    chosen = np.lexsort((ids, -seen))[: settings.most]
-    row = np.full(len(vocabulary), -1, np.int32)
-    row[chosen] = np.arange(len(chosen))
-    numbers = sessions.rank("dense").cast(pl.Int32).to_numpy()
-    met = meetings(numbers, row[codes], len(chosen), settings.window)
-    return BehaviourVectors.fit(ids[chosen].tolist(), met, settings)
-
-
-def _pairs(counts: CoOccurrence, vocabulary: Vocabulary, of: pl.Series) -> pl.DataFrame:
-    """The pairs of the counts that begin with an item of `of`: before and after (item ids), weight, visitors."""
-    pairs = counts.pairs(vocabulary.codes(of.to_list()))
-    ids = pl.Series(vocabulary.all(), dtype=pl.String)
-    return pairs.select(
-        before=ids.gather(pairs["before"]),
-        after=ids.gather(pairs["after"]),
-        weight="weight",
-        visitors=1 + (pl.col("low") != pl.col("high")),
-    )
-
-
-def _session_tags(sessions: pl.Series) -> pl.Series:
-    """64 bits, signed, that stand for each session."""
-    distinct = sessions.unique()
-    tags = [int.from_bytes(xxh3_64_digest(session.encode()), "big", signed=True) for session in distinct]
-    return sessions.replace_strict(distinct, tags, return_dtype=pl.Int64)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from index.calibration import reliability
+from index.calibrating import reliability
 from streaming import plots
 from streaming.backtest_report import METRICS, TITLES, Report, course, tables
 from streaming.engine import STAGES

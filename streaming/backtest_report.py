@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from index.calibration import auc, brier, ece
+from index.calibrating import auc, brier, ece
 from streaming.backtest import Costs
 from streaming.backtest_quality import DEPTH, Quality, Sent
 from streaming.evaluation.bootstrap import draw

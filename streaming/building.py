@@ -21,6 +21,7 @@ from index.co_settings import CoSettings
 from index.errors import IndexingError
 from index.lesson import LEARNING_KINDS
 from index.model import Manifest, ModelFolder
+from index.table_fitting import fit_tables
 from index.tables import GraphMethod, Tables, TableSettings
 from streaming.errors import InputError
 from streaming.fitting import MOMENTS, Chosen, choose_on, hold_out
@@ -161,7 +162,7 @@ def ranking_settings(info: ShopInfo) -> RankingSettings:
 
 def fitted(past: Past, settings: TableSettings, note: Note = _silent) -> Tables:
     """The tables of a past."""
-    return Tables.fit(past.events, past.items, past.facts, past.whitening, settings, note)
+    return fit_tables(past.events, past.items, past.facts, past.whitening, settings, note)
 
 
 def stocked(past: Past, tables: Tables, encoder: TextEncoder) -> Shop:

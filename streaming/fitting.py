@@ -18,6 +18,7 @@ from xxhash import xxh3_64_intdigest
 
 from encoders.graph.choosing import Trial
 from encoders.session import PooledSessionEncoder
+from index.calibrating import calibrate
 from index.calibration import Calibration
 from index.tables import TableSettings
 from index.tuning import Samples, Tuned, tune
@@ -206,7 +207,7 @@ def _calibration(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: Rank
         sessions.append(np.full(len(top), xxh3_64_intdigest(moment.session.encode()) >> 1, np.int64))
     if not scores:
         return Calibration.none("no moments to calibrate on, expected sessions of two events or more")
-    return Calibration.fit(*(np.concatenate(each) for each in (scores, contexts, hits, sessions)))
+    return calibrate(*(np.concatenate(each) for each in (scores, contexts, hits, sessions)))
 
 
 def _allowed(shop: Shop, moment: Moment, raw: Raw, settings: RankingSettings) -> NDArray[np.bool_]:

@@ -4,7 +4,8 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import sparse
 
-from encoders.behaviour import BehaviourSettings, BehaviourVectors, from_pairs, meetings
+from encoders.behaviour import BehaviourSettings, BehaviourVectors
+from encoders.behaviour_svd import fit_behaviour, from_pairs, meetings
 from encoders.errors import EncoderError
 
 GROUPS, SIZE = 4, 10
@@ -23,7 +24,7 @@ def sessions(count=400, noise=False, seed=0):
 def fitted(dimension=8, **how):
     ids = [f"i{number}" for number in range(GROUPS * SIZE + 2)]
     weights = meetings(*sessions(**how), len(ids), 3)
-    return BehaviourVectors.fit(ids, weights, BehaviourSettings(dimension=dimension, shift=1.0))
+    return fit_behaviour(ids, weights, BehaviourSettings(dimension=dimension, shift=1.0))
 
 
 def gap(vectors):
@@ -46,7 +47,7 @@ def test_items_that_never_met_but_keep_the_same_company_are_near():
     session = np.repeat(np.arange(len(pairs)), 2).astype(np.int32)
     weights = meetings(session, np.array(pairs, dtype=np.int32).ravel(), len(ids), 1)
     assert weights[0, 1] == 0
-    vectors = BehaviourVectors.fit(ids, weights, BehaviourSettings(dimension=4, shift=1.0))
+    vectors = fit_behaviour(ids, weights, BehaviourSettings(dimension=4, shift=1.0))
     tea, coffee, nails = vectors.vectors(["tea", "coffee", "nails"])
     assert tea @ coffee > 0.9
     assert abs(tea @ nails) < 0.1
@@ -78,8 +79,8 @@ def test_a_table_of_pairs_gives_the_same_vectors():
     row, column = weights.nonzero()
     pairs = pl.DataFrame({"before": row, "after": column, "weight": np.asarray(weights[row, column]).ravel()})
     ids = [f"i{number}" for number in range(40)]
-    from_table = BehaviourVectors.fit(ids, from_pairs(pairs.sample(fraction=1, shuffle=True, seed=1), 40))
-    assert from_table.digest == BehaviourVectors.fit(ids, weights).digest
+    from_table = fit_behaviour(ids, from_pairs(pairs.sample(fraction=1, shuffle=True, seed=1), 40))
+    assert from_table.digest == fit_behaviour(ids, weights).digest
 
 
 def test_surprise_is_the_shifted_logarithm_of_how_much_oftener_than_chance():
@@ -87,14 +88,14 @@ def test_surprise_is_the_shifted_logarithm_of_how_much_oftener_than_chance():
     weights = sparse.csr_matrix(([1.0, 1.0], ([0, 2], [1, 3])), shape=(4, 4))
     for shift, known in ((3.9, True), (4.1, False)):
         settings = BehaviourSettings(dimension=4, shift=shift, smoothing=1.0)
-        assert BehaviourVectors.fit(list("abcd"), weights, settings).matrix.any() == known
+        assert fit_behaviour(list("abcd"), weights, settings).matrix.any() == known
 
 
 def test_more_dimensions_than_items_and_no_items_at_all():
-    few = BehaviourVectors.fit(["a", "b"], sparse.csr_matrix([[0.0, 1.0], [1.0, 0.0]]), BehaviourSettings(shift=1.0))
+    few = fit_behaviour(["a", "b"], sparse.csr_matrix([[0.0, 1.0], [1.0, 0.0]]), BehaviourSettings(shift=1.0))
     assert few.matrix.shape == (2, 128)
     assert np.linalg.norm(few.matrix, axis=1) == pytest.approx([1, 1])
-    assert not BehaviourVectors.fit(["a"], sparse.csr_matrix((1, 1))).matrix.any()
+    assert not fit_behaviour(["a"], sparse.csr_matrix((1, 1))).matrix.any()
 
 
 def test_equal_input_gives_equal_numbers():
@@ -125,7 +126,7 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="one of each an event"):
         meetings(np.zeros(2, dtype=np.int32), np.zeros(3, dtype=np.int32), 4, 1)
     with pytest.raises(ValueError, match="squared"):
-        BehaviourVectors.fit(["a"], sparse.csr_matrix((2, 2)))
+        fit_behaviour(["a"], sparse.csr_matrix((2, 2)))
     with pytest.raises(ValueError, match="expected each once"):
         BehaviourVectors(["a", "a"], np.zeros((2, 3), dtype=np.float32))
     with pytest.raises(ValueError, match="one row an item"):

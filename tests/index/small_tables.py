@@ -10,6 +10,7 @@ import polars as pl
 from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index import fusion
+from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from index.vector_index import VectorIndex
 
@@ -52,7 +53,7 @@ def fitted(
 ) -> Tables:
     """Tables of these sessions; text vectors of 64 numbers stay as they are."""
     whitening = Whitening.identity(DummyTextEncoder.dimension)
-    return Tables.fit(events(sessions, users), items, facts, whitening, settings or TableSettings())
+    return fit_tables(events(sessions, users), items, facts, whitening, settings or TableSettings())
 
 
 def placed(tables: Tables, items: pl.DataFrame = ITEMS) -> VectorIndex:

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from index.calibration import Calibration, Quality, auc, brier, ece, reliability
+from index.calibrating import auc, brier, calibrate, ece, reliability
+from index.calibration import Calibration, Quality
 
 MOMENTS, ITEMS = 3000, 10
 
@@ -34,7 +35,7 @@ def stepped(z, context):
 
 def test_probabilities_that_follow_a_logistic_are_found():
     z, context, hit, moments, chance = offered(0, logistic)
-    calibration = Calibration.fit(z, context, hit, moments, isotonic=False)
+    calibration = calibrate(z, context, hit, moments, isotonic=False)
     assert calibration.calibrated
     assert calibration.slope == pytest.approx(1.2, abs=0.06)
     assert calibration.slopes == pytest.approx((0.8, -0.3, 0.0), abs=0.06)
@@ -44,9 +45,9 @@ def test_probabilities_that_follow_a_logistic_are_found():
 
 def test_out_of_fold_figures_are_those_of_new_data():
     z, context, hit, moments, _ = offered(0, logistic)
-    quality = Calibration.fit(z, context, hit, moments).quality
+    quality = calibrate(z, context, hit, moments).quality
     new_z, new_context, new_hit, *_ = offered(1, logistic)
-    probability = Calibration.fit(z, context, hit, moments).apply_all(new_z, new_context)
+    probability = calibrate(z, context, hit, moments).apply_all(new_z, new_context)
     assert quality.ece < 0.012
     assert quality.brier == pytest.approx(brier(probability, new_hit), abs=0.005)
     assert quality.auc == pytest.approx(auc(probability, new_hit), abs=0.01)
@@ -55,18 +56,18 @@ def test_out_of_fold_figures_are_those_of_new_data():
 
 def test_an_isotonic_correction_comes_where_a_logistic_does_not_fit_and_only_there():
     z, context, hit, moments, chance = offered(2, stepped)
-    plain = Calibration.fit(z, context, hit, moments, isotonic=False)
-    corrected = Calibration.fit(z, context, hit, moments)
+    plain = calibrate(z, context, hit, moments, isotonic=False)
+    corrected = calibrate(z, context, hit, moments)
     assert corrected.knots
     assert corrected.quality.brier < plain.quality.brier - 0.005
     assert np.abs(corrected.apply_all(z, context) - chance).mean() < 0.02
-    assert not Calibration.fit(*offered(0, logistic)[:4]).knots
+    assert not calibrate(*offered(0, logistic)[:4]).knots
 
 
 @pytest.mark.parametrize("truth", [logistic, stepped])
 @pytest.mark.parametrize("isotonic", [False, True])
 def test_more_score_is_never_less_probability(truth, isotonic):
-    calibration = Calibration.fit(*offered(4, truth)[:4], isotonic=isotonic)
+    calibration = calibrate(*offered(4, truth)[:4], isotonic=isotonic)
     probability = calibration.apply(np.linspace(-1, 8, 500), (0.4, -1.0, 2.0))
     assert (np.diff(probability) >= 0).all()
     assert 0 < probability[0] < probability[-1] < 1
@@ -74,7 +75,7 @@ def test_more_score_is_never_less_probability(truth, isotonic):
 
 def test_scores_that_tell_nothing_give_the_rate_and_keep_their_order():
     z, context, hit, moments, _ = offered(5, lambda z, context: np.full(len(z), 0.15))
-    calibration = Calibration.fit(z, context, hit, moments)
+    calibration = calibrate(z, context, hit, moments)
     probability = calibration.apply_all(z, context)
     assert calibration.slope > 0
     assert calibration.quality.auc == pytest.approx(0.5, abs=0.02)
@@ -83,7 +84,7 @@ def test_scores_that_tell_nothing_give_the_rate_and_keep_their_order():
 
 
 def test_scores_that_go_the_wrong_way_are_not_turned_round():
-    calibration = Calibration.fit(*offered(6, lambda z, context: sigmoid(-z))[:4], isotonic=False)
+    calibration = calibrate(*offered(6, lambda z, context: sigmoid(-z))[:4], isotonic=False)
     low, high = calibration.apply(np.array([0.1, 3.0]), (0, 0, 0))
     assert low < high < low + 0.01
 
@@ -99,7 +100,7 @@ def test_scores_that_go_the_wrong_way_are_not_turned_round():
 )
 def test_what_cannot_be_fitted_says_so_and_ranks_as_before(hits, count, why):
     z = np.linspace(0, 1, count)
-    calibration = Calibration.fit(z, np.zeros((count, 2)), np.arange(count) < hits, np.arange(count))
+    calibration = calibrate(z, np.zeros((count, 2)), np.arange(count) < hits, np.arange(count))
     assert not calibration.calibrated
     assert why in calibration.why
     assert calibration.quality is None
@@ -111,26 +112,26 @@ def test_what_cannot_be_fitted_says_so_and_ranks_as_before(hits, count, why):
 
 def test_moments_that_are_too_few_to_hold_some_out():
     z = np.linspace(0, 1, 100)
-    calibration = Calibration.fit(z, np.zeros((100, 0)), z > 0.5, np.zeros(100, int))
+    calibration = calibrate(z, np.zeros((100, 0)), z > 0.5, np.zeros(100, int))
     assert "1 moments, expected 5" in calibration.why
 
 
 def test_context_that_tells_all_apart_does_not_run_away():
     z, context, hit, moments, _ = offered(7, logistic, moments=500)
-    calibration = Calibration.fit(z, np.column_stack([context, hit]), hit, moments)
+    calibration = calibrate(z, np.column_stack([context, hit]), hit, moments)
     assert np.isfinite(calibration.apply(np.array([1.0]), (0, 0, 0, 1))).all()
     assert all(abs(slope) < 100 for slope in calibration.slopes)
 
 
 def test_a_feature_that_never_changes_says_nothing():
     z, context, hit, moments, _ = offered(8, logistic)
-    calibration = Calibration.fit(z, np.column_stack([context, np.full(len(z), 7.0)]), hit, moments)
+    calibration = calibrate(z, np.column_stack([context, np.full(len(z), 7.0)]), hit, moments)
     assert calibration.slopes[3] == 0
 
 
 def test_equal_input_gives_equal_bytes_and_json_brings_it_back():
     given = offered(9, stepped)
-    first, second = (Calibration.fit(*given[:4]) for _ in range(2))
+    first, second = (calibrate(*given[:4]) for _ in range(2))
     text = json.dumps(first.to_dict())
     assert text == json.dumps(second.to_dict())
     back = Calibration.from_dict(json.loads(text))
@@ -143,7 +144,7 @@ def test_equal_input_gives_equal_bytes_and_json_brings_it_back():
 
 def test_one_moment_and_many_get_the_same():
     z, context, hit, moments, _ = offered(10, logistic)
-    calibration = Calibration.fit(z, context, hit, moments)
+    calibration = calibrate(z, context, hit, moments)
     for said in (tuple(context[0].tolist()), context[0]):
         one = calibration.apply(z[:ITEMS], said)
         assert one == pytest.approx(calibration.apply_all(z, context)[:ITEMS], abs=1e-12)
@@ -164,16 +165,16 @@ def test_one_moment_and_many_get_the_same():
     ],
 )
 def test_a_damaged_manifest_is_refused(change):
-    told = Calibration.fit(*offered(11, stepped, moments=500)[:4]).to_dict()
+    told = calibrate(*offered(11, stepped, moments=500)[:4]).to_dict()
     with pytest.raises(ValueError, match="expected"):
         Calibration.from_dict(told | change)
 
 
 def test_input_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"expected \(n,\), \(n, C\)"):
-        Calibration.fit(np.zeros(3), np.zeros((2, 1)), np.zeros(3), np.zeros(3))
+        calibrate(np.zeros(3), np.zeros((2, 1)), np.zeros(3), np.zeros(3))
     with pytest.raises(ValueError, match="not finite"):
-        Calibration.fit(np.full(3, np.nan), np.zeros((3, 1)), np.zeros(3), np.zeros(3))
+        calibrate(np.full(3, np.nan), np.zeros((3, 1)), np.zeros(3), np.zeros(3))
 
 
 def test_measures_on_numbers_that_are_known():
@@ -187,7 +188,7 @@ def test_measures_on_numbers_that_are_known():
 
 
 def test_ten_items_cost_microseconds():
-    calibration = Calibration.fit(*offered(12, stepped)[:4])
+    calibration = calibrate(*offered(12, stepped)[:4])
     z, context = np.linspace(0, 2, 10), (0.1, 0.2, 0.3)
     best = math.inf
     for _ in range(20):

@@ -15,6 +15,7 @@ from index.co_settings import CoSettings
 from index.fusion import LAYOUT
 from index.lesson import Lesson
 from index.session_knn import KnnSettings
+from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from tests.index.small_tables import FACTS, ITEMS, SESSIONS, START, events, fitted
 
@@ -144,7 +145,7 @@ def test_without_graph_vectors_facts_are_still_known():
 def test_the_layout_is_that_of_the_spaces():
     tables = fitted(settings=TableSettings(behaviour=BehaviourSettings(dimension=9)))
     assert tables.layout.widths == (64, 64, 9, 1)
-    assert Tables.fit(events(), ITEMS, FACTS, WHITE, TableSettings()).layout.text == 16
+    assert fit_tables(events(), ITEMS, FACTS, WHITE, TableSettings()).layout.text == 16
 
 
 def test_the_digest_names_the_spaces_and_not_what_goes_on_learning():
@@ -154,7 +155,7 @@ def test_the_digest_names_the_spaces_and_not_what_goes_on_learning():
     first.graph.update("rug", [Fact("rug", "brand", "Kiln")])
     assert first.digest == second.digest
     others = [
-        Tables.fit(events(), ITEMS, FACTS, WHITE, TableSettings()),
+        fit_tables(events(), ITEMS, FACTS, WHITE, TableSettings()),
         fitted(settings=TableSettings(graph="none")),
         fitted(settings=TableSettings(behaviour=BehaviourSettings(shift=1.0))),
         fitted(facts=FACTS.clear(), items=ITEMS.select("item_id", "title", brand=pl.lit("One"))),
@@ -175,7 +176,7 @@ def test_equal_pasts_give_equal_tables():
 
 def test_the_stages_are_told_in_order():
     heard = []
-    Tables.fit(
+    fit_tables(
         events(), ITEMS, FACTS, Whitening.identity(64), TableSettings(), lambda *told: heard.append((told[0], told[1]))
     )
     assert heard == [(stage, done) for stage in ("counts", "neighbours", "graph", "behaviour") for done in (0, 1)]

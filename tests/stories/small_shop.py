@@ -13,6 +13,7 @@ from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index.lesson import Lesson
 from index.meetings import lesson_context, visitor_tag
+from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from streaming.changes import ChangeFinder
 from streaming.decisions import Decision, Due, Noticed, Work
@@ -91,7 +92,7 @@ def fitted() -> Shop:
     facts = pl.DataFrame([("mug-1", "series", "Morning"), ("pot-1", "series", "Morning")], orient="row")
     facts.columns = ["head", "relation", "tail"]
     settings = TableSettings(behaviour=BehaviourSettings(dimension=8, shift=1.0))
-    tables = Tables.fit(events, described, facts, Whitening.identity(DummyTextEncoder.dimension), settings)
+    tables = fit_tables(events, described, facts, Whitening.identity(DummyTextEncoder.dimension), settings)
     shop = Shop(DummyTextEncoder(), tables, model="small")
     shop.upsert(items)
     return shop

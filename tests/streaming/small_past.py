@@ -17,6 +17,7 @@ from encoders.whitening import Whitening
 from index import fusion
 from index.co_settings import CoSettings
 from index.model import Manifest, ModelFolder
+from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from streaming.intake import Event, Source
 from streaming.items import Shop, items_of
@@ -40,7 +41,7 @@ def tables_of(
     whitening: Whitening | None = None,
 ) -> Tables:
     """Tables of sessions, each a text of item ids and of a visitor of its own; text vectors stay as they are."""
-    return Tables.fit(
+    return fit_tables(
         events(sessions), items, facts, whitening or Whitening.identity(DUMMY.dimension), settings or TableSettings()
     )
 

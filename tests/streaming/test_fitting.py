@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from encoders.catalogue import item_text
 from encoders.whitening import Whitening
-from index.calibration import auc, ece, reliability
+from index.calibrating import auc, ece, reliability
 from index.tables import TableSettings
 from streaming import fitting
 from streaming.building import Past, fitted, stocked
