@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Literal
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CommitFailedError, KafkaError
+from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError
 from kafka.structs import OffsetAndMetadata
 
 from streaming import codec, connections, topics
@@ -35,6 +35,8 @@ Clock = Literal["wall", "record"]
 
 _POLL_MS = 200
 _COMMIT_S = 5.0
+_PARTING_S = 5.0
+"""How long a group that is being divided anew is waited for, so that what was read is committed."""
 
 
 class PredictionConsumer:
@@ -103,7 +105,9 @@ class PredictionConsumer:
         self._stopping.set()
         kafka, self._kafka = self._kafka, None
         if kafka is not None:
-            self._commit(kafka)
+            until = time.monotonic() + _PARTING_S
+            while not self._commit(kafka) and time.monotonic() < until:
+                kafka.poll(_POLL_MS)  # has the group come to rest; what it brings is not committed, and comes again
             kafka.close(autocommit=False, timeout_ms=5000)
 
     def __enter__(self) -> PredictionConsumer:
@@ -190,19 +194,27 @@ class PredictionConsumer:
         self._committed_at = time.monotonic()
         return kafka
 
-    def _commit(self, kafka: KafkaConsumer) -> None:
-        """What other members took over meanwhile is theirs to commit: they read it again."""
+    def _commit(self, kafka: KafkaConsumer) -> bool:
+        """What other members took over meanwhile is theirs to commit: they read it again.
+
+        Returns:
+            False: the group is being divided anew, so that it has to be tried again.
+        """
         self._committed_at = time.monotonic()
         if self._group is None:
-            return
+            return True
         mine = kafka.assignment()
         offsets = {one: OffsetAndMetadata(offset, "", -1) for one, offset in self._done.items() if one in mine}
-        self._done = {}
+        done, self._done = self._done, {}
         if not offsets:
-            return
+            return True
         try:
             kafka.commit(offsets, timeout_ms=5000)
+        except RebalanceInProgressError:
+            self._done = done
+            return False
         except (CommitFailedError, KafkaError) as exc:
             logger.warning(
                 "offsets of %s were not committed, so some predictions will come again: %s", self._topic, exc
             )
+        return True

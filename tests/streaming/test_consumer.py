@@ -5,7 +5,7 @@ from collections import namedtuple
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, RebalanceInProgressError
 from kafka.structs import TopicPartition
 
 from streaming import codec
@@ -23,6 +23,8 @@ TOPIC = "beforehand.predictions"
 class FakeReader:
     """kafka-python's consumer over batches that are there already."""
 
+    rebalancing = 0
+    """Commits that are refused because the group is being divided anew."""
     batches: list[list[bytes | None]]
     known: set[int] | None
 
@@ -65,6 +67,9 @@ class FakeReader:
         return {TopicPartition(TOPIC, 0): rows}
 
     def commit(self, offsets: dict[TopicPartition, Any], timeout_ms: int) -> None:
+        if self.rebalancing:
+            self.rebalancing -= 1
+            raise RebalanceInProgressError("the group is being divided anew")
         self.commits += [offset.offset for offset in offsets.values()]
 
     def close(self, **_: Any) -> None:
@@ -141,6 +146,29 @@ def test_offsets_are_committed_only_for_what_the_loop_is_done_with() -> None:
             break
     predictions.close()
     assert FakeReader.last.commits == [1]
+    assert FakeReader.last.closed
+
+
+def test_who_parts_while_the_group_is_divided_anew_commits_once_it_has_come_to_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given([prediction("a"), prediction("b")])
+    predictions = consumer(group="g")
+    monkeypatch.setattr(FakeReader, "rebalancing", 3)  # that of the loop's end, and two as it parts
+    assert names(predictions) == ["a", "b"]
+    predictions.close()
+    assert FakeReader.last.commits == [2]
+    assert FakeReader.last.closed
+
+
+def test_a_group_that_never_comes_to_rest_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    given([prediction("a")])
+    predictions = consumer(group="g")
+    monkeypatch.setattr(FakeReader, "rebalancing", 1_000_000)
+    monkeypatch.setattr("streaming.consumer._PARTING_S", 0.05)
+    assert names(predictions) == ["a"]
+    predictions.close()
+    assert FakeReader.last.commits == []
     assert FakeReader.last.closed
 
 
