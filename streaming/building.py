@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,11 @@ def choose(
     return replace(chosen, trials=tuple(trials))
 
 
-def taught(past: Past, encoder: TextEncoder, chosen: Chosen, note: Note = _silent) -> Shop:
-    """A shop with tables of all of the past, made and ranked as chosen."""
-    shop = stocked(past, fitted(past, chosen.tables, note), encoder)
+def taught(
+    past: Past, encoder: TextEncoder, chosen: Chosen, note: Note = _silent, tables: Tables | None = None
+) -> Shop:
+    """A shop with tables of all of the past, made and ranked as chosen; `tables`: they are fitted already."""
+    shop = stocked(past, tables or fitted(past, chosen.tables, note), encoder)
     shop.ranking, shop.calibration = asdict(chosen.ranking), chosen.calibration
     return shop
 
@@ -232,8 +235,12 @@ def build_model(
 
     try:
         settings = settings or table_settings(past.info)
-        chosen = choose(past, encoder, settings, moments=moments, note=heard)
-        shop = taught(past, encoder, chosen, heard)
+        with ThreadPoolExecutor(1) as beside:
+            # Where nothing of them is chosen, the tables of all of the past are fitted while weights are.
+            fitting = beside.submit(fitted, past, settings) if settings.graph != "auto" else None
+            chosen = choose(past, encoder, settings, moments=moments, note=heard)
+            tables = fitting.result() if fitting is not None else None
+        shop = taught(past, encoder, chosen, heard, tables)
         heard("writing", 0, 1)
         metrics = {
             "events": len(past.events),

@@ -105,8 +105,11 @@ class Shop:
         self._popular: Codes | None = None
 
     @classmethod
-    def open(cls, folder: Path | None, texts: TextEncoder) -> Shop:
+    def open(cls, folder: Path | None, texts: TextEncoder, model: ModelFolder | None = None) -> Shop:
         """A shop without items, with the model of a folder that `beforehand build` wrote; None: without a model.
+
+        Args:
+            model: what is in the folder, where it is read already.
 
         Raises:
             InputError: the folder cannot be read, brings what are no settings, or was built with another text encoder.
@@ -114,7 +117,7 @@ class Shop:
         if folder is None:
             return cls(texts)
         try:
-            model = ModelFolder.load(folder)
+            model = model or ModelFolder.load(folder)
             if model.manifest.text != texts.digest:
                 raise InputError(
                     f"{folder}: built with text encoder {model.manifest.text}, expected {texts.digest}, which is "

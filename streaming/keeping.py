@@ -14,19 +14,25 @@ import logging
 import os
 import shutil
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from encoders.text import TextEncoder
 from index.cooccurrence import CoOccurrence
+from index.errors import IndexingError
+from index.model import ModelFolder
 from index.session_knn import SessionKnn
+from streaming.errors import InputError
 from streaming.items import Shop, source_of
 from streaming.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
+
+Texts = TypeVar("Texts", bound=TextEncoder)
 
 FOLDER = "learned"
 FORMAT = 1
@@ -124,16 +130,26 @@ def what_was_learned(shop: Shop) -> dict[str, Any]:
     return {"digest": content.hexdigest(), "records": shop.learned, "marks": marks}
 
 
-def opened(worker: WorkerSettings, texts: TextEncoder) -> Shop:
-    """The shop that a worker begins with: its model, with what it has learned before.
+def opened(worker: WorkerSettings, load: Callable[[], Texts]) -> tuple[Texts, Shop]:
+    """The text encoder and the shop that a worker begins with: its model, with what it has learned before.
+
+    Args:
+        load: gives the text encoder; meanwhile the model is read.
 
     Raises:
         InputError: as `Shop.open`.
     """
-    shop = Shop.open(worker.model, texts)
+    with ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(ModelFolder.load, worker.model) if worker.model is not None else None
+        texts = load()
+        try:
+            model = reading.result() if reading is not None else None
+        except IndexingError as exc:
+            raise InputError(str(exc)) from exc
+    shop = Shop.open(worker.model, texts, model)
     if worker.learn:
         recall(shop, worker.data_dir / FOLDER)
-    return shop
+    return texts, shop
 
 
 async def keep(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from streaming import keeping
+from streaming.errors import InputError
 from streaming.items import Shop, items_of
 from streaming.keeping import Learnt, keep, opened, recall, what_was_learned
 from streaming.settings import WorkerSettings
@@ -30,7 +31,8 @@ def test_a_restart_goes_on_from_what_was_learned(tmp_path: Path) -> None:
     model = model_at(tmp_path / "model", *PAST)
     before = learned(model, 3, 4, 9)
     Learnt.of(before).save(tmp_path / keeping.FOLDER)
-    after = opened(WorkerSettings(data_dir=tmp_path, model=model), DUMMY)
+    texts, after = opened(WorkerSettings(data_dir=tmp_path, model=model), lambda: DUMMY)
+    assert texts is DUMMY
     assert what_was_learned(after) == what_was_learned(before)
     assert (after.learned, after.positions) == (1, {0: 17})
     assert support(after, "tea", "mug") == 3 + 3
@@ -56,7 +58,13 @@ def test_a_copy_is_of_one_moment(tmp_path: Path) -> None:
 def test_a_worker_that_does_not_learn_recalls_nothing(tmp_path: Path) -> None:
     model = model_at(tmp_path / "model", *PAST)
     Learnt.of(learned(model, 3)).save(tmp_path / keeping.FOLDER)
-    assert opened(WorkerSettings(data_dir=tmp_path, model=model, learn=False), DUMMY).learned == 0
+    _, shop = opened(WorkerSettings(data_dir=tmp_path, model=model, learn=False), lambda: DUMMY)
+    assert shop.learned == 0
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a model folder"):
+        opened(WorkerSettings(data_dir=tmp_path, model=tmp_path / "model"), lambda: DUMMY)
 
 
 def test_cold_items_borrow_by_the_counts_that_were_recalled(tmp_path: Path) -> None:
