@@ -36,6 +36,8 @@ from streaming.settings import Settings
 from streaming.shop import ShopFolder
 
 METRIC = "beforehand_catalogue_seconds"
+DECIDED_S = 120.0
+"""How long the worker may take for what waits after the last event."""
 
 
 def main() -> None:
@@ -96,7 +98,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         seconds = time.monotonic() - begun
         done.set()
         newcomers.join()
+        until = time.monotonic() + DECIDED_S
         while worker.tally().decided < progress.sent:
+            if time.monotonic() > until:
+                raise TimeoutError(
+                    f"{worker.tally().decided} of {progress.sent} events decided after {DECIDED_S:.0f} s"
+                )
             time.sleep(0.2)
         after = metrics(worker)
     count = after[f"{METRIC}_count", ""]

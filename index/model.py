@@ -109,7 +109,7 @@ class ModelFolder:
                 files={path.name: _sha256(path) for path in sorted(beside.iterdir())},
             )
             (beside / MANIFEST).write_bytes(_json(written))
-            _put(beside, folder)
+            put_in_place(beside, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return replace(self, manifest=written)
@@ -156,7 +156,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raise ModelFolderError(f"{path}: not a manifest ({exc}); build the model anew") from exc
 
 
-def _put(beside: Path, folder: Path) -> None:
+def put_in_place(beside: Path, folder: Path) -> None:
     """Renames `beside` to `folder`; what was there is moved away first and deleted last."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():

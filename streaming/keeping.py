@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +23,9 @@ import polars as pl
 from encoders.text import TextEncoder
 from index.cooccurrence import CoOccurrence
 from index.errors import IndexingError
-from index.model import ModelFolder
+from index.model import ModelFolder, put_in_place
 from index.session_knn import SessionKnn
+from index.tables import COUNTS, SESSIONS
 from streaming.errors import InputError
 from streaming.items import Shop, source_of
 from streaming.settings import WorkerSettings
@@ -37,8 +37,6 @@ Texts = TypeVar("Texts", bound=TextEncoder)
 FOLDER = "learned"
 FORMAT = 1
 ABOUT = "about.json"
-COUNTS = "tables.parquet"
-SESSIONS = "sessions.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +83,13 @@ class Learnt:
         beside = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        self.counts.to_frame().write_parquet(beside / COUNTS)
-        self.knn.to_frame().write_parquet(beside / SESSIONS)
+        try:
+            self.counts.to_frame().write_parquet(beside / COUNTS)
+            self.knn.to_frame().write_parquet(beside / SESSIONS)
+        except pl.exceptions.PolarsError as exc:  # a full disk, too
+            raise OSError(str(exc)) from exc
         (beside / ABOUT).write_text(json.dumps(asdict(self.about)))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(beside, folder)
+        put_in_place(beside, folder)
 
 
 def recall(shop: Shop, folder: Path) -> bool:

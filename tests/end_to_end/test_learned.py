@@ -13,6 +13,7 @@ import pytest
 from kafka.admin import KafkaAdminClient
 from kafka.structs import TopicPartition
 
+from streaming import keeping
 from streaming.records import CLICK_KINDS, EventRecord
 from streaming.settings import Settings
 from streaming.topics import LEARNED
@@ -44,6 +45,14 @@ def _recent(count: int) -> list[EventRecord]:
     for number, event in enumerate(some):
         event.time = now_ms() - 1000 + number % 1000
     return some
+
+
+def _marks(about: Path) -> dict[str, int] | None:
+    """Of the snapshot that is there; None: there is none at the moment."""
+    try:
+        return dict(json.loads(about.read_bytes())["marks"])
+    except FileNotFoundError:
+        return None
 
 
 def _learned(process: WorkerProcess) -> dict[str, Any]:
@@ -114,7 +123,8 @@ def test_what_was_learned_outlives_the_process_and_the_topic(kafka3: KafkaCluste
         stage.send_events(some)
         (told,) = _all_learned([process], len(some))
         assert told["records"] > 0
-        time.sleep(3)  # longer than from one snapshot to the next
+        about = settings.worker.data_dir / keeping.FOLDER / keeping.ABOUT
+        eventually(lambda: _marks(about), lambda marks: marks == told["marks"], 30)
         process.kill()
         topic = f"{settings.topics.prefix}{LEARNED.name}"
         with KafkaAdminClient(bootstrap_servers=kafka3.bootstrap) as admin:

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from index.cooccurrence import CoOccurrence
+from index.tables import COUNTS, SESSIONS
 from streaming import keeping
 from streaming.errors import InputError
 from streaming.items import Shop, items_of
@@ -94,7 +97,7 @@ def _other_format(kept: Path) -> None:
 
 
 def _cut(kept: Path) -> None:
-    (kept / keeping.COUNTS).write_bytes((kept / keeping.COUNTS).read_bytes()[:100])
+    (kept / COUNTS).write_bytes((kept / COUNTS).read_bytes()[:100])
 
 
 def _strange(kept: Path) -> None:
@@ -102,7 +105,7 @@ def _strange(kept: Path) -> None:
 
 
 def _gone(kept: Path) -> None:
-    (kept / keeping.SESSIONS).unlink()
+    (kept / SESSIONS).unlink()
 
 
 @pytest.mark.parametrize("harm", [_other_model, _other_format, _cut, _strange, _gone])
@@ -123,6 +126,25 @@ def test_who_has_learned_nothing_yet_goes_on_from_that(tmp_path: Path) -> None:
     shop.upsert(list(items_of(ITEMS)))
     shop.learn(lesson(3))
     assert support(shop, "tea", "mug") == 1
+
+
+def test_what_cannot_be_written_is_an_error_of_the_disk_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_at(tmp_path / "model", *PAST)
+    Learnt.of(learned(model, 3)).save(tmp_path / "kept")
+
+    class Full(pl.DataFrame):
+        def write_parquet(self, *_: Any, **__: Any) -> None:
+            super().write_parquet("/dev/full")
+
+    monkeypatch.setattr(CoOccurrence, "to_frame", lambda _: Full({"a": range(100_000)}))
+    with pytest.raises(OSError, match="No space left"):
+        Learnt.of(learned(model, 3, 4)).save(tmp_path / "kept")
+    monkeypatch.undo()
+    shop = Shop.open(model, DUMMY)
+    assert recall(shop, tmp_path / "kept")
+    assert support(shop, "tea", "mug") == 3 + 1
 
 
 def test_nothing_is_recalled_from_nowhere(tmp_path: Path) -> None:
