@@ -1,9 +1,10 @@
 """How soon a new item is searched while events flow, and what memory the worker takes:
 `python benchmarks/live_upsert.py SHOP MODEL --json`.
 
-A local broker, one worker with the model and real BERT, the whole catalogue on its topic; then the shop's newest events
-at a steady rate, the throttle as in production, and beside them items that nobody has seen, at a steady rate too. From
-the record's time on `catalogue` to the end of its upsert, as the worker's own metric has it, in buckets.
+A local broker, or the Kafka that `--brokers` names; one worker with the model and real BERT, the whole catalogue on its
+topic; then the shop's newest events at a steady rate, the throttle as in production, and beside them items that nobody
+has seen, at a steady rate too. From the record's time on `catalogue` to the end of its upsert, as the worker's own
+metric has it, in buckets.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=12_000)
     parser.add_argument("--rate", type=float, default=300.0, help="events a second")
     parser.add_argument("--items", type=float, default=5.0, help="new items a second")
+    parser.add_argument("--brokers", help="a Kafka that is there, its topics made anew; without it a local broker")
     parser.add_argument("--vectors", type=Path, help="folder of encoded texts; without it the catalogue is encoded")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     given = parser.parse_args()
@@ -70,12 +72,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     )
     with ExitStack() as things:
         folder = Path(things.enter_context(tempfile.TemporaryDirectory()))
-        broker = things.enter_context(LocalBroker(folder=folder))
+        local = given.brokers is None
         told = {
-            "brokers": broker.address,
+            "brokers": given.brokers or things.enter_context(LocalBroker(folder=folder)).address,
             "secret": secrets.token_hex(16),
-            "broker": {"fence": False, "session_timeout_s": 20, "request_timeout_s": 40},
-            "topics": {"partitions": 2, "replication": 1},
+            "broker": {"fence": not local, "session_timeout_s": 20, "request_timeout_s": 40},
+            "topics": {"prefix": f"upsert-{secrets.token_hex(4)}.", "partitions": 2, "replication": 1},
             "encoder": {"cache_dir": str(given.vectors or folder / "vectors")},
             "worker": {"id": "w", "data_dir": str(folder / "worker"), "model": str(given.model.resolve()), "port": 0},
         }

@@ -100,6 +100,30 @@ def find(table: NDArray[np.void], slots: NDArray[np.void], before: int, after: i
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def first_shown(
+    table: NDArray[np.void],
+    slots: NDArray[np.void],
+    heats: int,
+    befores: Codes,
+    after: int,
+    visitors: int,
+    lift: float,
+) -> tuple[int, float]:
+    """As `CoOccurrence.first_pair`; place -1: none. `heats`: of all items together."""
+    for place in range(len(befores)):
+        before = befores[place]
+        at = find(table, slots, before, after) if 0 <= before < len(table) and before != after else -1
+        if at < 0:
+            continue
+        slot = slots[at]
+        often, share = slot["weight"] / table[before]["total"], table[after]["heat"] / heats
+        found = often / share if share > 0 else np.inf
+        if (1 if slot["low"] == slot["high"] else 2) >= visitors and found >= lift:
+            return place, found
+    return -1, 0.0
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _size_class(room: int) -> int:
     size_class = 1
     while _SMALLEST << (size_class - 1) < room:

@@ -38,6 +38,13 @@ def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
     return Joined(*_placed(np.sort(np.concatenate((one.codes, other.codes, more))), *one, *other, width))
 
 
+def complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
+    """Fills in the last four columns of `Joined.parts`, (m, 6): cosines, (m, 3), where they are above 0, at most 1; and
+    priors, (m,). Returns the largest of each of the first three columns, 0 where there is none."""
+    largest: tuple[float, float, float] = _complete(parts, cosines, priors)
+    return largest
+
+
 def weighed(parts: Column, weights: Column, digits: int) -> tuple[Column, Column]:
     """The parts times their weights, (m, parts), and their sums, (m,), rounded to so many digits."""
     return _weighed(parts, weights, 10.0**digits)
@@ -78,6 +85,19 @@ def _place(ascending: Codes, code: int) -> int:
         else:
             high = middle
     return low
+
+
+@njit(cache=True, nogil=True)
+def _complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
+    most, other, third = 0.0, 0.0, 0.0
+    for place in range(len(parts)):
+        for column in range(3):
+            parts[place, 2 + column] = min(max(cosines[place, column], 0.0), 1.0)
+        parts[place, 5] = priors[place]
+        most, other, third = (
+            max(most, parts[place, 0]), max(other, parts[place, 1]), max(third, parts[place, 2])
+        )  # fmt: skip
+    return most, other, third
 
 
 @njit(cache=True, nogil=True)

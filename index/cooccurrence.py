@@ -6,16 +6,17 @@ sequences of purchases and clicks; it needs no vectors and no index.
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from index.adjacency import ITEM, SLOT, UNIT, find, learn, most_slots, new_heap
+from index.adjacency import ITEM, SLOT, UNIT, find, first_shown, learn, most_slots, new_heap
 from index.co_settings import CoSettings
 from index.gathering import LOAN, SUM, best_together, priors
 from index.lesson import LEARNING_KINDS, Lesson, Together
@@ -32,6 +33,16 @@ _FURTHEST = 30.0
 _EMPTY = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 _NO_LANE = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0))
 _MOST_LENT = 50
+
+
+class Pair(NamedTuple):
+    """An item that another one goes with."""
+
+    place: int
+    """Of the items asked about."""
+    lift: float
+    """How much oftener the other comes with it than at all: W(a, b) / T(a) over b's share of all events; 1: as it
+    always does."""
 
 
 class CoOccurrence:
@@ -64,7 +75,7 @@ class CoOccurrence:
         self._leaders = Leaders(vocabulary, self.settings.popular)
         self._lane = _NO_LANE
         self._lock = threading.Lock()
-        self._most = 0
+        self._most = self._heats = 0
         self._damped = np.empty(0)
         self._take(np.zeros(16, ITEM), np.zeros(self._most_slots, SLOT), 0)
 
@@ -135,6 +146,7 @@ class CoOccurrence:
             self._reach(max([after, *context]) + 1)
             self._make_room()
             self._latest = max(self._latest, lesson.time)
+            before = int(self._table[after]["heat"])
             heat = learn(
                 self._table,
                 self._slots,
@@ -151,6 +163,7 @@ class CoOccurrence:
                 settings.damping,
             )
             self._most = max(self._most, heat)
+            self._heats += heat - before
             self._leaders.grown(self._table["heat"], after, heat)
 
     def together(self, codes: Codes, weights: NDArray[np.float64], n: int, *, repeats: bool = True) -> Together:
@@ -189,15 +202,11 @@ class CoOccurrence:
             )
         if len(together.codes) <= n:
             return together
-        ranked = sorted(
-            zip(
-                (-together.scores).tolist(),
-                self.vocabulary.ids(together.codes),
-                range(len(together.codes)),
-                strict=True,
-            )
-        )
-        best = np.array([place for _, _, place in ranked[:n]])
+        least = together.scores.min()  # the n-th best: all that is more than n ties with it
+        sure, tied = np.flatnonzero(together.scores > least), np.flatnonzero(together.scores == least)
+        ids = self.vocabulary.ids(together.codes[tied])
+        first = heapq.nsmallest(n - len(sure), zip(ids, tied.tolist(), strict=True))
+        best = np.append(sure, [place for _, place in first])
         return Together(*(column[best] for column in together))
 
     def support(self, before: int, after: int) -> int:
@@ -206,11 +215,18 @@ class CoOccurrence:
             slot = self._find(before, after)
             return 0 if slot is None else int(slot["support"])
 
-    def visitors(self, before: int, after: int) -> int:
-        """Distinct visitors who made a pair: 0, 1, or 2 for two and more. What a sentence may be founded on."""
+    def first_pair(self, befores: Sequence[int], after: int, *, visitors: int, lift: float = 0.0) -> Pair | None:
+        """The first of these items that goes with another, as a sentence may be founded on; None: none does. An item
+        is no pair with itself. Items by code; what is no code goes with nothing.
+
+        Args:
+            visitors: least of them who made the pair, at most 2.
+            lift: least `Pair.lift`.
+        """
+        codes = np.array(befores, np.int32)
         with self._lock:
-            slot = self._find(before, after)
-            return 0 if slot is None else 1 + int(slot["low"] != slot["high"])
+            place, found = first_shown(self._table, self._slots, self._heats, codes, after, visitors, lift)
+        return Pair(place, found) if place >= 0 else None
 
     def seen(self, codes: Codes) -> NDArray[np.int64]:
         """Events of each item, (n,); 0 of a code that is not known."""
@@ -305,7 +321,7 @@ class CoOccurrence:
     def _take(self, table: NDArray[np.void], slots: NDArray[np.void], used: int) -> None:
         """Goes on from these rows."""
         self._table, self._slots, self._heap = table, slots, new_heap(used)
-        self._most = int(table["heat"].max(initial=0))
+        self._most, self._heats = int(table["heat"].max(initial=0)), int(table["heat"].sum())
         self._damped = np.maximum(table["seen"], 1) ** -self.settings.damping
         self._clear()
 

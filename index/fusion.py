@@ -56,7 +56,7 @@ class Layout:
     @property
     def ends(self) -> NDArray[np.int64]:
         """Where each block ends; read only."""
-        return _ends(self.widths)
+        return _ends(self.text, self.graph, self.behaviour, self.prior)
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -75,7 +75,7 @@ class Layout:
 
 
 @cache
-def _ends(widths: tuple[int, ...]) -> NDArray[np.int64]:
+def _ends(*widths: int) -> NDArray[np.int64]:
     ends = np.cumsum(widths)
     ends.flags.writeable = False
     return ends

@@ -60,6 +60,22 @@ def _multiply(vector: Vectors, query: Vectors, ends: NDArray[np.int64], found: N
         begin = ends[block]
 
 
+@njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
+def crossed(rows: Vectors, count: int, width: int) -> Vectors:
+    """Inner products of each row from `count` on with each of those before, over the first `width` columns:
+    (len(rows) - count, count)."""
+    found = np.empty((len(rows) - count, count), np.float32)
+    for place in range(len(found)):
+        other = rows[count + place, :width]
+        for at in range(count):
+            one = rows[at, :width]
+            total = np.float32(0)
+            for column in range(width):
+                total += one[column] * other[column]
+            found[place, at] = total
+    return found
+
+
 @njit(cache=True, nogil=True)
 def products(
     main: Vectors,

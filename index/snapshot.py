@@ -208,7 +208,7 @@ def _longest(vectors: Vectors) -> float:
 
 
 def _calibrated(lists: Inverted, vectors: Vectors, weights: Vectors, settings: SearchSettings) -> Inverted | None:
-    """`lists` with the least power of two of them to visit that finds `settings.recall` of the nearest, within
+    """`lists` with as few of them to visit, in steps of a third, as find `settings.recall` of the nearest, within
     `VISITED_MOST`; None: that is half of them or more.
 
     A sampled search is made of two items that are near each other, weighted as usual: a visitor with one interest.
@@ -225,8 +225,9 @@ def _calibrated(lists: Inverted, vectors: Vectors, weights: Vectors, settings: S
     while True:
         _, rows = lists.search(queries, min(len(vectors), k * lists.refine))
         found = np.mean([np.isin(right, seen).mean() for right, seen in zip(truth, rows, strict=True)])
-        if found >= settings.recall or 2 * lists.probes * len(vectors) > VISITED_MOST * count:
+        more = lists.probes + max(1, lists.probes // 3)
+        if found >= settings.recall or more * len(vectors) > VISITED_MOST * count:
             return lists if found >= settings.recall or len(vectors) > 2 * VISITED_MOST else None
-        lists.probes *= 2
+        lists.probes = more
         if 2 * lists.probes >= count:
             return None

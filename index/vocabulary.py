@@ -59,7 +59,8 @@ class Vocabulary:
 
     def codes(self, item_ids: Sequence[str]) -> Codes:
         """Numbers, (n,); -1 where there is none."""
-        return np.fromiter((self._codes.get(item_id, -1) for item_id in item_ids), np.int32, len(item_ids))
+        code_of = self._codes.get
+        return np.array([code_of(item_id, -1) for item_id in item_ids], np.int32)
 
     def id(self, code: int) -> str:
         """The item that has this number."""

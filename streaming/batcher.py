@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streaming import codec, outbox, sessions, topics
-from streaming.deciding import Made, decide, halves
+from streaming.deciding import Made, decide_in_steps, halves
 from streaming.decisions import Decision, Due, Noticed, Work
 from streaming.engine import Engine
 from streaming.event_queue import EventQueue, Forget, News, Order, Received
@@ -231,12 +231,11 @@ class Batcher:
     async def _work_off(self, batch: Batch) -> None:
         """Decide and write; in halves where it comes to more than can be appended at once."""
         pieces: list[Sequence[Work]] = [batch.work]
-        loop = asyncio.get_running_loop()
         while pieces:
             piece = pieces.pop(0)
             now = time.time_ns() // 1_000_000
             with self._metrics.stage("step"):
-                made = await loop.run_in_executor(self._model, decide, self.engine, piece, batch.states, now)
+                made = await decide_in_steps(self._model, self.engine, piece, batch.states, now)
             appends = self._appends(batch, made)
             if len(piece) > 1 and any(outbox.size(append.records()) > outbox.MAX_BYTES for append in appends.values()):
                 pieces[:0] = halves(piece)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from streaming.decisions import Decision, Work
@@ -11,6 +13,9 @@ from streaming.engine import Engine
 from streaming.sessions import SessionState
 
 logger = logging.getLogger(__name__)
+
+STEP_EVENTS = 16
+"""Events of one step: a bound on how long what else asks for the model's thread waits, such as a new item."""
 
 
 @dataclass(slots=True)
@@ -21,6 +26,23 @@ class Made:
     decisions: list[Decision] = field(default_factory=list)
     failed: list[tuple[Work, Exception]] = field(default_factory=list)
     """What the engine failed on, alone, and how."""
+
+    def add(self, later: Made) -> None:
+        """What came of the events after."""
+        self.changed |= later.changed
+        self.decisions += later.decisions
+        self.failed += later.failed
+
+
+async def decide_in_steps(
+    model: Executor, engine: Engine, work: Sequence[Work], states: dict[str, SessionState], now: int
+) -> Made:
+    """`decide` step by step, the model's thread free between them; a batch equals its events one by one."""
+    made, loop = Made(), asyncio.get_running_loop()
+    for start in range(0, len(work), STEP_EVENTS):
+        step = work[start : start + STEP_EVENTS]
+        made.add(await loop.run_in_executor(model, decide, engine, step, states | made.changed, now))
+    return made
 
 
 def decide(engine: Engine, work: Sequence[Work], states: Mapping[str, SessionState], now: int) -> Made:

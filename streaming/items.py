@@ -275,7 +275,7 @@ class Shop:
     def words_of(self, history: Iterable[Step]) -> Words:
         """The words that stand for each step: a query, the title of an item that the catalogue has not. None of an
         item that has its vector from the catalogue, or of which nothing is known."""
-        return tuple(self._words_of(step) for step in history)
+        return tuple([self._words_of(step) for step in history])
 
     def vectors_of(self, steps: Sequence[Step], words: Words) -> tuple[list[int], Vector]:
         """The vectors of those steps of which something is known, given their words: their places, (n,), and (n,

@@ -3,13 +3,14 @@ what may be offered of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
-from index.candidates import Column, join, weighed
+from index.candidates import Column, complete, join, weighed
 from index.lesson import Together
 from index.vocabulary import Codes, Vocabulary
 from streaming import bloom, said
@@ -119,10 +120,11 @@ class Scored:
 
     def order(self) -> list[int]:
         """Places, best first."""
-        order = np.argsort(-self.z, kind="stable")
+        order = np.argsort(-self.z)
         ranked = self.z[order]
-        tied = np.flatnonzero(ranked[1:] == ranked[:-1]).tolist()
+        same = ranked[1:] == ranked[:-1]
         places: list[int] = order.tolist()
+        tied = np.flatnonzero(same).tolist() if same.any() else []
         while tied:
             begin = end = tied.pop(0)
             while tied and tied[0] == end + 1:
@@ -192,7 +194,7 @@ class Raw(NamedTuple):
     """(candidates, parts), each from 0 to 1."""
     pairs: Codes
     alike: Codes
-    context: Column
+    context: tuple[float, ...]
     """What the session as a whole says of how sure the best are, for the calibration; `CONTEXT`."""
     seen: bool
     """The session's vector had its say."""
@@ -218,12 +220,9 @@ def gather(
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
     more = np.concatenate((nearest, shop.popular(settings.popular)))
     codes, parts, (pairs, likes) = join(counts, alike, more, len(PARTS))
-    if not sight.blank:
-        cosines = shop.index.products(codes, sight.vector, shop.layout.ends[:3])
-        parts[:, _TEXT : _BEHAVIOUR + 1] = cosines.clip(0, 1)
-    parts[:, _PRIOR] = shop.counts.prior(codes)
-    best = parts[:, : _TEXT + 1].max(axis=0, initial=0.0)
-    return Raw(codes, parts, pairs, likes, np.append(best, np.log1p(len(history))), not sight.blank)
+    cosines = shop.index.products(codes, sight.vector, shop.layout.ends[:3])  # 0 where the sight is blank
+    best = complete(parts, cosines, shop.counts.prior(codes))
+    return Raw(codes, parts, pairs, likes, (*best, math.log1p(len(history))), not sight.blank)
 
 
 def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Ranking:

@@ -2,8 +2,9 @@
 
 The part that adds most gives the reason, if what it would say holds: "near" needs a step of the session that is in
 fact near, "together" and "neighbours" a pair that two visitors at least have shown, "cold" such a pair of an item that
-is near, "fact" and "path" facts of the graph, "popular" that many came. Where it does not hold, the next part is asked;
-where none does, there is no reason rather than a false one. Nothing is a reason for itself.
+is near, "fact" and "path" facts of the graph, "popular" that many came; so a pair that comes no oftener than its item
+comes with anything is told as popular. Where it does not hold, the next part is asked; where none does, there is no
+reason rather than a false one. Nothing is a reason for itself.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 
 from encoders.graph.adjacency import Around
 from encoders.graph.facts import YES, Fact, label, relation_words
-from index.exact import inner
-from streaming.items import Shop, Vector, Words
+from index.rows import crossed
+from streaming.items import Shop, Words
 from streaming.ranking import PARTS, Candidate
 from streaming.records import Reason
 from streaming.sentences import Thing, Wording, say
@@ -27,6 +28,8 @@ NEAR = 0.2
 """Least cosine that may be called near: whitened vectors of unrelated texts lie around 0."""
 VISITORS = 2
 """Least visitors that must have shown a pair before it is cited."""
+LIFT = 1.5
+"""Least lift of a pair that is cited: below it the session had little to do with the offer."""
 SHARING = 5
 """Newest items of the session with which a fact may be shared."""
 LINKED = 2
@@ -84,24 +87,18 @@ class _Seen:
             around = self._around[others] = self._shop.graph.around(others)
         return around
 
-    def near(self, item_id: str) -> list[float]:
-        """The cosines of the text of an offer with those of the steps; 0 of a step that has none."""
-        steps, offers = self._texts
-        cosines: list[float] = inner(steps, offers[item_id]).tolist()
-        return cosines
-
     @cached_property
-    def _texts(self) -> tuple[Vector, dict[str, Vector]]:
-        """In the space of texts (steps, text dimension), and of each offer (text dimension,); zeros of what has no
-        text. One look into the index."""
+    def near(self) -> dict[str, list[float]]:
+        """The cosines of the text of each offer with those of the steps, (steps,); 0 where one has none. One look into
+        the index, and no matrix product: its last digits would depend on how many there are."""
         shop, count = self._shop, len(self.steps)
         ids = [offer.item_id for offer in self._offers]
         codes = shop.vocabulary.codes([*(step.subject for step in self.steps), *ids])
-        rows = shop.index.vectors(codes)[:, : shop.layout.text]
+        rows = shop.index.vectors(codes)  # (steps + offers, dimension)
         if worded := [place for place, text in enumerate(self._words) if text is not None]:
             _, said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
-            rows[worded] = said[:, : shop.layout.text]
-        return rows[:count], dict(zip(ids, rows[count:], strict=True))
+            rows[worded, : shop.layout.text] = said[:, : shop.layout.text]
+        return dict(zip(ids, crossed(rows, count, shop.layout.text).tolist(), strict=True))
 
 
 def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, shop: Shop) -> list[list[Reason]]:
@@ -127,7 +124,7 @@ def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:
 
 def _near(offer: Candidate, seen: _Seen, _shop: Shop) -> Reason | None:
     """The nearest thing in the session by its words, the newest of equals."""
-    cosines = seen.near(offer.item_id)
+    cosines = seen.near[offer.item_id].copy()
     while (most := max(cosines, default=0.0)) >= NEAR:
         place = cosines.index(most)
         cited = seen.steps[place].item_id
@@ -150,13 +147,17 @@ def _neighbours(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
 def _paired(
     code: Literal["together", "neighbours"], evidence: int, offer: Candidate, seen: _Seen, shop: Shop
 ) -> Reason | None:
-    if evidence < 0:
+    """The pair of an item of the session, by number, and the offer; popularity where that is all it comes to."""
+    pair = shop.counts.first_pair([evidence], shop.vocabulary.code(offer.item_id), visitors=VISITORS)
+    if pair is None:
         return None
+    return _popular(offer, seen, shop) if pair.lift < LIFT else _cited(code, evidence, seen, shop)
+
+
+def _cited(code: Literal["together", "neighbours"], evidence: int, seen: _Seen, shop: Shop) -> Reason | None:
     cited = shop.vocabulary.id(evidence)
     place = seen.items.get(cited)
-    if place is None or cited == offer.item_id:
-        return None
-    if shop.counts.visitors(evidence, shop.vocabulary.code(offer.item_id)) < VISITORS:
+    if place is None:
         return None
     return _reason(code, say(code, seen.thing(place)), [cited], visitors=VISITORS)
 
@@ -171,7 +172,7 @@ def _borrowed(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     if place is None:
         return None
     for like, alike in shop.lenders(shop.vocabulary.code(offer.item_id)):
-        if alike >= NEAR and like != offer.pair and shop.counts.visitors(offer.pair, like) >= VISITORS:
+        if alike >= NEAR and shop.counts.first_pair([offer.pair], like, visitors=VISITORS) is not None:
             lender = shop.vocabulary.id(like)
             sentence = say("cold", seen.thing(place), like=_name(lender, shop))
             return _reason("cold", sentence, [cited, lender], visitors=VISITORS)
@@ -222,10 +223,9 @@ def _way(path: Sequence[Fact], ends: tuple[str, str], shop: Shop) -> str:
 
 def _behaviour(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """An item of the session that in fact met the offer: what is alike in use mostly did."""
-    for evidence in seen.codes:
-        if reason := _paired("together", evidence, offer, seen, shop):
-            return reason
-    return None
+    code = shop.vocabulary.code(offer.item_id)
+    pair = shop.counts.first_pair(seen.codes, code, visitors=VISITORS, lift=LIFT)
+    return None if pair is None else _cited("together", seen.codes[pair.place], seen, shop)
 
 
 def _popular(offer: Candidate, _seen: _Seen, shop: Shop) -> Reason | None:

@@ -36,10 +36,8 @@ class Sight(NamedTuple):
     shift: float | None = None
     """Cosine of the session's vector with the slow mean of those before it; None: there was none before."""
 
-    @property
-    def blank(self) -> bool:
-        """Nothing is known of what the session saw."""
-        return not self.vector.any()
+    blank: bool = False
+    """Nothing is known of what the session saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,8 @@ class Folded:
     shift: float | None
     """As `Sight.shift`."""
     sight: Vector
-    """As `Sight.vector`."""
+    blank: bool
+    """As `Sight.vector` and `Sight.blank`."""
 
 
 class Sights:
@@ -86,17 +85,17 @@ class Sights:
         self._folded.move_to_end(session)
         if len(self._folded) > VECTORS_KEPT:
             self._folded.popitem(last=False)
-        return Sight(folded.sight, words, folded.shift)
+        return Sight(folded.sight, words, folded.shift, folded.blank)
 
     def _fold(self, history: tuple[Step, ...], words: Words, known: Folded | None) -> Folded:
         """The encoder stepped over a history; from a known state on where that is a beginning of it."""
         state, last_time, done = self._encoder.start(), None, 0
-        slow, shift, sight = None, None, np.zeros(self._shop.dimension, np.float32)
+        slow, shift, sight, blank = None, None, np.zeros(self._shop.dimension, np.float32), True
         if known is not None and known.version == self._shop.version:
             beginning = len(known.history)
             if history[:beginning] == known.history and words[:beginning] == known.words:
                 state, last_time, done = known.state, known.last_time, beginning
-                slow, shift, sight = known.slow, known.shift, known.sight
+                slow, shift, sight, blank = known.slow, known.shift, known.sight, known.blank
         met, items = self._shop.vectors_of(history[done:], words[done:])  # (n,), (n, dimension)
         if met:
             steps = [history[done + place] for place in met]
@@ -110,7 +109,8 @@ class Sights:
                 slow, shift = _drift(slow, now, SLOW)
             state, last_time = states[-1], times[-1]
             sight = fusion.normalised(vectors[-1:], layout=self._shop.layout)[0]
-        return Folded(history, words, self._shop.version, state, last_time, slow, shift, sight)
+            blank = not sight.any()
+        return Folded(history, words, self._shop.version, state, last_time, slow, shift, sight, blank)
 
 
 @njit(cache=True, nogil=True)

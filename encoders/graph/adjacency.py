@@ -6,7 +6,7 @@ The evidence behind reasons: whatever it answers is made of facts as the shop to
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise, product
 from sys import intern
@@ -315,10 +315,14 @@ class Graph:
 
     def _near_among(self, node: str, nodes: set[str]) -> set[str]:
         """Those of `nodes` that share a fact with this one, which is a head or an entity."""
-        near = _common(nodes, self._in.get(node))
-        near |= _common(nodes, self._out.get(node))
-        for head in self._spelled.get(node, ()):
-            near |= nodes & self._out[head].keys()
+        near = _NO_NODES
+        for others in (
+            self._in.get(node),
+            self._out.get(node),
+            *(self._out[head] for head in self._spelled.get(node, ())),
+        ):
+            if others and not nodes.isdisjoint(others):  # most have nothing in common, which is cheap to see
+                near = near | nodes.intersection(others)
         return near
 
 
@@ -348,7 +352,7 @@ class Around:
                 return (graph._direct(item, other)[0],), other
         best: tuple[int, int, tuple[Fact, Fact]] | None = None
         first = self._first
-        for heads, node in sorted([(graph._weight(node), node) for node in out if node in first]):
+        for heads, node in sorted([(graph._weight(node), node) for node in out.keys() & first.keys()]):
             if best is not None and heads > best[0]:
                 break
             found = self._at(node, item, out[node]) if heads else None
@@ -372,11 +376,6 @@ class Around:
             if same and self._items[place] != item:
                 return place, min(same)
         return None
-
-
-def _common(nodes: set[str], others: Collection[str] | None) -> set[str]:
-    """What is in both; most have nothing in common, which is cheap to see."""
-    return nodes.intersection(others) if others and not nodes.isdisjoint(others) else _NO_NODES.copy()
 
 
 def _put(out: dict[str, list[Fact]], node: str, fact: Fact) -> None:

@@ -53,7 +53,9 @@ def support(table, before, after):
 
 
 def visitors(table, before, after):
-    return table.visitors(table.vocabulary.code(before), table.vocabulary.code(after))
+    """Who made a pair; 2: two or more."""
+    before, after = table.vocabulary.code(before), table.vocabulary.code(after)
+    return sum(table.first_pair([before], after, visitors=least) is not None for least in (1, 2))
 
 
 def lessons_of(log, settings):

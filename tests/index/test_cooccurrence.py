@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -87,6 +88,33 @@ def test_a_pair_of_one_visitor_is_told_from_a_pair_of_two():
     table.observe(Lesson("b", ["a"], "click", 0, 3, visitor_tag("bob")))
     assert (support(table, "a", "b"), visitors(table, "a", "b"), visitors(table, "b", "a")) == (3, 2, 2)
     assert visitors(table, "a", "nobody") == visitors(table, "nobody", "a") == support(table, "nobody", "a") == 0
+
+
+def test_what_comes_with_everything_is_told_from_what_comes_with_one():
+    sessions = ["tea", "mug", "milk"], ["tea", "mug", "milk"], ["hat", "milk"], ["saw", "milk"], ["saw", "milk"]
+    log = [(f"s{n}", item) for n, items in enumerate(sessions) for item in items]
+    table = CoOccurrence.fit(Vocabulary(), *zip(*log, strict=True), settings=PLAIN)
+    tea, mug, milk, hat = table.vocabulary.codes(["tea", "mug", "milk", "hat"]).tolist()
+    weights = {"mug": 2.0, "milk": 1.0}  # W(tea, b): at distance 1, and at 2
+    for after, name in ((mug, "mug"), (milk, "milk")):
+        events = sum(item == name for _, item in log)
+        pair = table.first_pair([tea], after, visitors=2)
+        assert pair == (0, pytest.approx(weights[name] / 3 / (events / len(log)), rel=1e-4))
+    assert table.first_pair([-1, milk, hat, tea], milk, visitors=2) == (3, pytest.approx(4 / 5, rel=1e-4))
+    assert table.first_pair([tea, mug], milk, visitors=2, lift=1.2) == (1, pytest.approx(12 / 5, rel=1e-4))
+    assert table.first_pair([tea], milk, visitors=2, lift=1.2) is None
+    assert table.first_pair([], milk, visitors=1) is None
+    assert table.first_pair([milk, 99], tea, visitors=1) is None
+
+
+def test_a_lift_is_the_same_however_it_was_learned():
+    log = [(0, "a", 0), (0, "b", 0), (1, "a", 0), (1, "b", 0), (1, "c", 0)]
+    learned = CoOccurrence(Vocabulary("b"), PLAIN)
+    for lesson in itertools.chain(*lessons_of(log, PLAIN).values()):
+        learned.observe(lesson)
+    for table in (fit_log(log, PLAIN), learned, learned.copied()):
+        a, b = table.vocabulary.codes("ab").tolist()
+        assert table.first_pair([a], b, visitors=1) == (0, pytest.approx(4 / 5 / (2 / 5), rel=1e-4))
 
 
 def test_scores_add_up_over_the_history_and_name_the_item_that_adds_most():

@@ -17,6 +17,7 @@ from index.lesson import Lesson
 from index.session_knn import KnnSettings
 from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
+from tests.index.counted import visitors
 from tests.index.small_tables import FACTS, ITEMS, SESSIONS, START, events, fitted
 
 ALL = ITEMS["item_id"].to_list()
@@ -59,11 +60,10 @@ def test_the_tables_are_those_of_the_past():
 
 
 def test_a_visitor_is_the_user_else_the_session():
-    code = (by_session := fitted(["tea mug"] * 2)).vocabulary.code
-    assert by_session.counts.visitors(code("tea"), code("mug")) == 2
+    assert visitors(fitted(["tea mug"] * 2).counts, "tea", "mug") == 2
     for users, expected in ((["anna", "anna"], 1), (["anna", "bert"], 2), ([None, "bert"], 2)):
         tables = fitted(["tea mug"] * 2, users=users)
-        assert tables.counts.visitors(code("tea"), code("mug")) == expected
+        assert visitors(tables.counts, "tea", "mug") == expected
 
 
 def test_a_session_is_known_by_the_tag_that_lessons_have():

@@ -55,7 +55,7 @@ def gathered(
     state: SessionState, shop: Shop, its: RankingSettings, *, vector: bool = True, own: str = "s"
 ) -> tuple[Raw, Sight]:
     sight = Sights(shop, PooledSessionEncoder(shop.dimension)).of(own, state.history)
-    sight = sight if vector else sight._replace(vector=np.zeros_like(sight.vector))
+    sight = sight if vector else sight._replace(vector=np.zeros_like(sight.vector), blank=True)
     (near,) = search(shop, [sight], its.query_weights, its.nearest)
     return gather(decayed(state.history, its.decay), sight, near, shop, its, session_tag(own)), sight
 
@@ -219,13 +219,13 @@ def test_a_calibration_makes_probabilities_of_scores_and_keeps_their_order() -> 
     calibrated = weigh(raw, shop, SETTINGS, sight)
     assert calibrated.calibrated
     assert [each.item_id for each in calibrated.candidates] == [each.item_id for each in plain.candidates]
-    context = dict(zip(CONTEXT, raw.context.tolist(), strict=True))
+    context = dict(zip(CONTEXT, raw.context, strict=True))
     assert context["best_text"] == pytest.approx(1.0, abs=1e-6)  # the item that was seen itself
     assert context["log_history"] == pytest.approx(math.log(2))
     assert context["best_counts"] == max(parts_of(each)["counts"] for each in plain.candidates)
     assert context["best_neighbours"] == pytest.approx(2 * max(each.parts[1] for each in plain.candidates))
     for each in calibrated.candidates:
-        odds = -3.0 + 0.5 * each.z + float(raw.context @ [0.1, 0.2, 0.3, 0.4])
+        odds = -3.0 + 0.5 * each.z + float(np.dot(raw.context, [0.1, 0.2, 0.3, 0.4]))
         assert each.score == pytest.approx(1 / (1 + math.exp(-odds)))
 
 

@@ -138,6 +138,22 @@ def test_one_visitor_who_comes_again_is_one(part: str) -> None:
     assert code(shop, candidate, steps(("view", "tea"))) == ("neighbours" if part == "neighbours" else "together")
 
 
+def test_what_comes_with_everything_is_popular_and_no_pair() -> None:
+    history = steps(("view", "hat-1"))
+    everywhere = [f"{item_id}>saw-1" for item_id in ("mug-1", "mug-2") for _ in range(4)]
+    shop = stocked(
+        *["hat-1>saw-1", "hat-1>hat-2"] * 2, *everywhere
+    )  # of what follows hat-1 half, of all events 10 in 24
+    for part in ("counts", "neighbours"):
+        candidate = offer(shop, "saw-1", pair="hat-1", alike="hat-1", **{part: 0.5})
+        assert code(shop, candidate, history) == "popular"
+    assert code(shop, offer(shop, "saw-1", behaviour=0.5), history) is None
+    shop = stocked(*["hat-1>saw-1", "hat-1>hat-2"] * 2, *everywhere[:3])  # 5 in 14
+    assert code(shop, offer(shop, "saw-1", pair="hat-1", counts=0.5), history) == "popular"
+    shop = stocked(*["hat-1>saw-1", "hat-1>hat-2"] * 2, *everywhere[:1])  # 3 in 10
+    assert code(shop, offer(shop, "saw-1", pair="hat-1", counts=0.5), history) == "together"
+
+
 def test_only_what_the_visitor_met_is_cited() -> None:
     shop = stocked(*["hat-1>saw-1"] * 3)
     for part in ("counts", "neighbours", "behaviour"):
