@@ -1,12 +1,18 @@
-"""What one event costs the engine, without Kafka: `python benchmarks/engine_step.py --json`.
+"""What one event costs the engine, without Kafka: `python benchmarks/engine_step.py --json [SHOP MODEL]`.
 
-The model is fitted on a past of synthetic visitors and read back from its folder as a worker reads it: counts with as
-many neighbours an item as are kept, sessions for the neighbours, facts of brand, category and attributes, vectors of
-text, graph and behaviour. Every part of the ranking weighs something. Vectors of texts come from the dummy encoder,
-turned to 128 dimensions as BERT's are, so that BERT itself is not in the figures.
+With a shop folder and the model that `beforehand build` made of it, the shop's newest events go through, visitor by
+visitor in turn, 150 ms apart, with the weights and vectors of the model and the words of its catalogue. Neighbours are
+asked even where the model gives them no weight, and what was said to a session is forgotten after each batch: it is said
+again.
 
-Visitors go from one family of items to another at each event, so that the head of the ranking changes every time, and
-there is no throttle: all but 1 event in 100 ends in a prediction with ten items and their reasons, which no shop does.
+Without, all is made up. The model is fitted on a past of synthetic visitors and read back from its folder as a worker
+reads it: counts with as many neighbours an item as are kept, sessions for the neighbours, facts of brand, category and
+attributes, vectors of text, graph and behaviour. Every part of the ranking weighs something, those most that cost most:
+six reasons in seven are of facts. Vectors of texts come from the dummy encoder, turned to 128 dimensions as BERT's are.
+Visitors go from one family of items to another at each event, so that the head of the ranking changes every time.
+
+There is no throttle: whenever a ranking has a new head, it ends in a prediction with ten items and their reasons, which
+no shop does; `emitted` is the share of such events. All texts were encoded before: BERT is not in the figures.
 
 CPU time of this process, in batches, the best of several runs: other programs on the machine can only make a run
 slower. The stages are timed in runs of their own, for a clock costs time too.
@@ -21,32 +27,37 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from encoders.cache import CachedTextEncoder
 from encoders.catalogue import item_text
 from encoders.session import PooledSessionEncoder
-from encoders.text import DummyTextEncoder
+from encoders.text import DummyTextEncoder, TextEncoder
 from encoders.whitening import Whitening
 from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import TableSettings
-from streaming import decisions
+from streaming import decisions, said
 from streaming.decisions import Decision
 from streaming.engine import Engine
 from streaming.intake import Event, Source
 from streaming.items import Shop
 from streaming.privacy import Pseudonyms
 from streaming.provenance import machine, versions
+from streaming.publisher import items_of
 from streaming.ranking import RankingSettings
 from streaming.records import Item, Learned
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings
+from streaming.shop import ShopFolder
+from streaming.text_encoder import text_encoder
 from streaming.topics import BROWSES, SOURCES
 
 ITEMS = 12_101
@@ -57,8 +68,11 @@ DIMENSION = 128
 PAST_EVENTS_PER_ITEM = 25
 """In walks of 20 events: enough that every item has met more others than are kept."""
 BEGIN = 1_700_000_000_000
+BROWSE = SOURCES.index(BROWSES)
 RANKING = RankingSettings(text=0.07, graph=0.06, behaviour=0.05, prior=0.02)
 """So that of the reasons given a fair share is of each kind; those of facts cost most."""
+LEAST = 1e-6
+"""Weight of neighbours where a model gives them none."""
 RULES = RuleSettings(quiet_ms=0, trigger_cooldown_ms=0, item_cooldown_ms=0, min_gain=0, daily_cap=1_000_000)
 """No throttle."""
 
@@ -84,23 +98,27 @@ class Costs:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*", metavar="SHOP MODEL", help="a real one; none: it is made up")
+    parser.add_argument("--vectors", type=Path, help="folder of encoded texts of SHOP; without it they are encoded")
     parser.add_argument("--events", type=int, default=6000)
     parser.add_argument("--items", type=int, default=ITEMS)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--runs", type=int, default=3, help="the best of them is reported")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        model, catalogue = Path(folder) / "model", _catalogue(given.items)
-        content = _build(model, catalogue)
-        runs = [measure(model, catalogue, given.events, given.batch) for _ in range(given.runs)]
-        split = min(
-            (measure(model, catalogue, given.events, given.batch, split=True) for _ in range(given.runs)),
-            key=lambda costs: costs.step,
-        )
+    if len(given.folders) not in (0, 2):
+        parser.error("expected a shop folder and a model folder, or neither")
+    with ExitStack() as things:
+        folder = Path(things.enter_context(tempfile.TemporaryDirectory()))
+        if given.folders:
+            load = _real(given.folders[0], given.folders[1], given.events, given.vectors or folder, things)
+        else:
+            load = _made_up(folder / "model", folder, given.items, given.events)
+        runs = [measure(load, given.batch) for _ in range(given.runs)]
+        split = min((measure(load, given.batch, split=True) for _ in range(given.runs)), key=lambda costs: costs.step)
+        content = _content(load.model)
     report = {
-        "events": given.events,
-        "items": given.items,
+        "events": len(load.events),
         "batch": given.batch,
         "runs": given.runs,
         **content,
@@ -108,6 +126,7 @@ def main() -> None:
         "learn_us_per_event": round(min(costs.learn for costs in runs), 1),
         "stages_us": _rounded(split.stages),
         "within_us": _rounded(split.within),
+        "emitted": round(runs[0].outcomes["prediction"] / len(load.events), 4),
         "outcomes": dict(runs[0].outcomes),
         "reasons": dict(runs[0].reasons),
         "versions": versions(),
@@ -120,37 +139,50 @@ def main() -> None:
             print(f"{name:28}{value}")
 
 
-def measure(model: Path, catalogue: Sequence[Item], events: int, batch: int, *, split: bool = False) -> Costs:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What goes through, and what it goes through."""
+
+    model: Path
+    catalogue: Sequence[Item]
+    texts: TextEncoder
+    events: Sequence[Event]
+    ranking: RankingSettings
+    forgets: bool = False
+    """What was said to a session, after each batch."""
+
+
+def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     """One run over a shop of its own.
 
     Args:
         split: by stage; the sum is then larger than it is without.
     """
-    with tempfile.TemporaryDirectory() as cache:
-        shop = Shop.of(ModelFolder.load(model), CachedTextEncoder(DummyTextEncoder(), Path(cache)))
-        shop.upsert(catalogue)
+    shop = Shop.of(ModelFolder.load(load.model), load.texts)
+    shop.upsert(load.catalogue)
     settings = Settings(no_pseudonyms=True, rules=RULES)
-    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None), RANKING)
-    load = list(_load(events, len(catalogue)))
+    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None), load.ranking)
     states: dict[str, SessionState] = {}
     costs, explain = Costs(), decisions.explain
     if split:
         _split(engine, costs)
     step = learn = 0
-    for start in range(0, events, batch):
+    for start in range(0, len(load.events), batch):
         begun = time.process_time_ns()
-        changed, decided = engine.step(load[start : start + batch], states)
+        changed, decided = engine.step(load.events[start : start + batch], states)
         done = time.process_time_ns()
         shop.learn(_lesson(decided))
         learn += time.process_time_ns() - done
         step += done - begun
-        states.update(changed)
+        states.update(
+            {name: replace(state, said=said.NOTHING) for name, state in changed.items()} if load.forgets else changed
+        )
         for decision in decided:
             _count(decision, costs)
     decisions.explain = explain
     for part in (costs.stages, costs.within):
-        part.update({name: total / 1000 / events for name, total in part.items()})
-    costs.step, costs.learn = step / 1000 / events, learn / 1000 / events
+        part.update({name: total / 1000 / len(load.events) for name, total in part.items()})
+    costs.step, costs.learn = step / 1000 / len(load.events), learn / 1000 / len(load.events)
     return costs
 
 
@@ -189,6 +221,42 @@ def _count(decision: Decision, costs: Costs) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- the model
+def _real(shop: Path, model: Path, events: int, vectors: Path, things: ExitStack) -> Load:
+    """The newest events of a shop folder, each as the page views that they could be."""
+    folder = ShopFolder(shop)
+    newest = folder.table("events")[0].filter(pl.col("item_id").is_not_null()).sort("time").tail(events)
+    newest = newest.sort(pl.int_range(pl.len()).over("session_id"), maintain_order=True)
+    wanted = Settings.from_environment(no_pseudonyms=True, encoder={"cache_dir": str(vectors)})
+    texts = things.enter_context(text_encoder(wanted))
+    load = [
+        Event(Source(BROWSE, 0, number, at := BEGIN + 150 * number), session, None, "view", at, item_id=item)
+        for number, (session, item) in enumerate(newest.select("session_id", "item_id").iter_rows())
+    ]
+    ranking = ModelFolder.load(model).manifest.settings["ranking"]
+    asked = RankingSettings(**ranking | {"neighbours": max(ranking["neighbours"], LEAST)})
+    return Load(model, list(items_of(folder.table("items")[0])), texts, load, asked, forgets=True)
+
+
+def _made_up(model: Path, cache: Path, items: int, events: int) -> Load:
+    catalogue = _catalogue(items)
+    _build(model, catalogue)
+    return Load(model, catalogue, CachedTextEncoder(DummyTextEncoder(), cache), list(_load(events, items)), RANKING)
+
+
+def _content(model: Path) -> dict[str, Any]:
+    """How much is in it."""
+    folder = ModelFolder.load(model)
+    tables = folder.tables
+    return {
+        "items": len(folder.index),
+        "index_kind": folder.index.kind.value,
+        "neighbours_per_item": round(float(tables.counts.to_frame()["after"].list.len().mean() or 0), 1),  # type: ignore[arg-type]
+        "sessions_entries": len(tables.knn),
+        "facts": len(tables.graph.to_frame()),
+        "dimensions": folder.index.dimension,
+    }
+
+
 def _catalogue(items: int) -> list[Item]:
     return [
         Item(
@@ -202,8 +270,8 @@ def _catalogue(items: int) -> list[Item]:
     ]
 
 
-def _build(folder: Path, catalogue: Sequence[Item]) -> dict[str, Any]:
-    """Writes the model, and says how much is in it."""
+def _build(folder: Path, catalogue: Sequence[Item]) -> None:
+    """Writes the model."""
     known = {
         "item_id": [item.item_id for item in catalogue],
         "title": [item.title for item in catalogue],
@@ -218,14 +286,6 @@ def _build(folder: Path, catalogue: Sequence[Item]) -> dict[str, Any]:
     shop = Shop(texts, tables)
     shop.stock(catalogue, texts.encode([item_text(item.title, item.brand, item.category) for item in catalogue]))
     ModelFolder(Manifest(data="synthetic", text=texts.digest), tables, frame, shop.index).save(folder)
-    counted = tables.counts.to_frame()["after"].list.len()
-    return {
-        "index_kind": shop.index.kind.value,
-        "neighbours_per_item": round(float(counted.mean() or 0), 1),  # type: ignore[arg-type]
-        "sessions_entries": len(tables.knn),
-        "facts": len(tables.graph.to_frame()),
-        "dimensions": shop.layout.dimension,
-    }
 
 
 def _turned() -> Whitening:
@@ -263,7 +323,7 @@ def _load(events: int, items: int) -> Iterator[Event]:
     for number in range(events):
         at = BEGIN + 150 * number
         visitor, turn = number % VISITORS, number // VISITORS
-        source = Source(SOURCES.index(BROWSES), 0, number, at)
+        source = Source(BROWSE, 0, number, at)
         item = _item(draw, items, (visitor + 5 * turn) % FAMILIES)
         yield Event(source, f"s{visitor}", None, "view", at, item_id=item)
 
