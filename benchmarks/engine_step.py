@@ -2,8 +2,8 @@
 
 With a shop folder and the model that `beforehand build` made of it, the shop's newest events go through, visitor by
 visitor in turn, 150 ms apart, with the weights and vectors of the model and the words of its catalogue. Neighbours are
-asked even where the model gives them no weight, and what was said to a session is forgotten after each batch, to be said
-again.
+asked even where the model gives them no weight. What was said to a session is forgotten after each batch, so that it is
+said again.
 
 Without, all is made up. The model is fitted on a past of synthetic visitors and read back from its folder as a worker
 reads it: counts with as many neighbours an item as are kept, sessions for the neighbours, facts of brand, category and
