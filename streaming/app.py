@@ -23,7 +23,6 @@ from typing import Any
 import faust
 
 from encoders.errors import EncoderError
-from encoders.session import PooledSessionEncoder
 from index.errors import IndexingError
 from streaming import codec, connections, keeping, topics
 from streaming.batcher import Batcher
@@ -98,7 +97,7 @@ class WorkerApp(faust.App):
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
-        self.engine = Engine(settings, self.shop, PooledSessionEncoder(self.shop.dimension), self.pseudonyms)
+        self.engine = Engine(settings, self.shop, self.shop.tables.session_encoder(), self.pseudonyms)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
         self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]
@@ -265,7 +264,7 @@ class WorkerApp(faust.App):
             shop = self.shop.with_model(folder)
         except IndexingError as exc:
             raise InputError(f"model {folder}: {exc}") from exc
-        encoder = PooledSessionEncoder(shop.dimension)
+        encoder = shop.tables.session_encoder()
         self.engine.serve(shop, encoder)
         self.shop = shop
 

@@ -18,9 +18,16 @@ DOORS = {
     "msgpack": {"streaming/codec.py"},
     "msgspec.msgpack": {"streaming/codec.py"},
     "faiss": {"index/backend.py"},
-    "transformers": {"encoders/bert.py"},
-    "torch": {"encoders/bert.py", "encoders/graph/kge.py"},
+    "transformers": {"encoders/bert.py", "encoders/sequence/network.py"},
+    "torch": {
+        "encoders/bert.py",
+        "encoders/graph/kge.py",
+        "encoders/sequence/network.py",
+        "encoders/sequence/training.py",
+    },
     "torch_geometric": {"encoders/graph/kge.py"},
+    "lightgbm": {"index/forest_fitting.py"},
+    "tensorboard": {"streaming/training_log.py"},
     "matplotlib": {"streaming/plots.py"},
     "jinja2": {"streaming/report_page.py"},
 }

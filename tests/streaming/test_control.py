@@ -12,8 +12,9 @@ from streaming.errors import InputError
 from streaming.event_queue import Forget
 from streaming.items import items_of
 from streaming.privacy import Pseudonyms
-from streaming.ranking import PARTS, RankingSettings
+from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt
+from streaming.reranking import PARTS
 from streaming.settings import EncoderSettings, Settings, TriggerSettings, WorkerSettings
 from tests.index.small_tables import ITEMS
 from tests.stories.small_shop import Visitor, offers
