@@ -153,14 +153,13 @@ class Shop:
         shop.lane.meet(codes, shop.index.vectors(codes))
         return shop
 
-    def with_model(self, folder: Path) -> Shop:
-        """A shop that knows the same items and facts, under another model. What was learned live since this one was
-        opened is left behind, unless the folder has it.
+    def opened(self, folder: Path) -> Shop:
+        """`open`, with the text encoder of this shop. Any thread may call."""
+        return Shop.open(folder, self._texts)
 
-        Raises:
-            InputError: as `open`; this shop is unchanged, as it is in any case.
-        """
-        other = Shop.open(folder, self._texts)
+    def handed_over(self, other: Shop) -> Shop:
+        """`other`, which was opened and has served nobody yet, with all items and facts that this shop knows. What was
+        learned live since this one was opened is left behind, unless the other's model has it."""
         other.upsert(list(self.items.values()))
         for head, facts in self._told.items():
             if facts is None:
