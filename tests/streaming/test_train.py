@@ -1,0 +1,196 @@
+"""A model with all that can be learned: trained by the command, served by the engine, measured by `evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from encoders.text import DummyTextEncoder
+from index.forest import Forest
+from index.forest_fitting import ForestSettings
+from index.model import FOREST, ModelFolder
+from index.tables import SEQUENCE
+from streaming.cli import application
+from streaming.errors import InputError
+from streaming.forest_choice import Asked, grow_forest
+from streaming.items import Shop, items_of
+from streaming.reranking import FEATURES, RISING, Shortlist, reordered, shortlist
+from tests.stories.small_shop import Visitor, engine_for, offers
+
+T = 1_483_228_800_000
+MINUTE = 60_000
+WORDS = ("tea", "mug", "jam", "pot", "cup", "tin", "bag", "box")
+ITEMS = [f"{word}-{n}" for word in WORDS for n in range(5)]
+
+
+def write_shop(folder: Path, sessions: int = 900) -> Path:
+    """A shop in which each item is mostly followed by the next of a fixed round, and sometimes by any."""
+    source = np.random.default_rng(7)
+    follows = source.permutation(len(ITEMS))
+    rows = []
+    for number in range(sessions):
+        at = int(source.integers(len(ITEMS)))
+        for place in range(5):
+            rows.append((f"s{number}", T + number * 10 * MINUTE + place * MINUTE, ITEMS[at], "view"))
+            at = int(follows[at]) if source.random() < 0.7 else int(source.integers(len(ITEMS)))
+    folder.mkdir()
+    events = pl.DataFrame(rows, schema=["session_id", "time", "item_id", "kind"], orient="row")
+    events.sort("time", maintain_order=True).write_csv(folder / "events.csv")
+    titles = [item_id.replace("-", " number ") for item_id in ITEMS]
+    pl.DataFrame({"item_id": ITEMS, "title": titles}).write_csv(folder / "items.csv")
+    return folder
+
+
+def run(*arguments: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(application(list(arguments)), list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """Shop, model, and what the command said of it."""
+    place = tmp_path_factory.mktemp("trained")
+    shop = write_shop(place / "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+        patch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(place / "vectors"))
+        told = run(
+            "train", str(shop), str(place / "model"), "--graph", "svd", "--json",
+            "--checkpoints", str(place / "left"), "--log", str(place / "log"),
+        )  # fmt: skip
+    return shop, place / "model", json.loads(told.stdout)
+
+
+def test_the_folder_holds_network_forest_and_curves(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    _, folder, told = trained
+    model = ModelFolder.load(folder)
+    assert model.version == told["version"]
+    assert model.forest is not None
+    assert model.tables.sequence is not None
+    assert {SEQUENCE, FOREST, "training.json"} <= model.manifest.files.keys()
+    assert model.manifest.seeds == {"behaviour": 0, "sequence": 0, "forest": 0}
+    curves = json.loads((folder / "training.json").read_text())["curves"]
+    assert {curve["metric"] for curve in curves} == {"loss", "ndcg_10"}
+    assert all(len(curve["x"]) == len(curve["y"]) > 0 for curve in curves)
+    assert list((folder.parent / "log").rglob("events.out.tfevents*"))
+    assert len(list((folder.parent / "left").glob("*.safetensors"))) == 2
+
+
+def test_the_engine_serves_it(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    shop = served(trained[1])
+    visitor = Visitor(engine_for(shop))
+    decision = visitor.does(0, "view", "tea-1")
+    assert offers(decision)
+    assert decision.prediction is not None
+    assert decision.prediction.calibrated
+    assert decision.prediction.model == trained[2]["version"]
+    scores = [offer.score for offer in decision.prediction.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def served(folder: Path) -> Shop:
+    shop = Shop.open(folder, DummyTextEncoder())
+    shop.upsert(list(items_of(ModelFolder.load(folder).items)))
+    return shop
+
+
+def test_evaluate_learns_it_anew(trained: tuple[Path, Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, folder, _ = trained
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(folder.parent / "vectors"))
+    told = json.loads(run("evaluate", str(folder), str(shop), "--protocol", "next-item", "--json").stdout)
+    assert told["metrics"]["hr_10"] > 0.6
+
+
+@pytest.mark.parametrize("name", [SEQUENCE, FOREST])
+def test_a_folder_that_was_cut_short_is_refused(
+    trained: tuple[Path, Path, dict[str, Any]], tmp_path: Path, name: str
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in trained[1].iterdir():
+        content = path.read_bytes()
+        (broken / path.name).write_bytes(content[:-20] if path.name == name else content)
+    with pytest.raises(InputError, match=r"damaged.*build it anew"):
+        Shop.open(broken, DummyTextEncoder())
+
+
+def test_a_past_too_short_to_learn_from_gives_a_model_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+    shop = write_shop(tmp_path / "shop", sessions=4)
+    run("train", str(shop), str(tmp_path / "model"), "--graph", "svd")
+    model = ModelFolder.load(tmp_path / "model")
+    assert (model.forest, model.tables.sequence) == (None, None)
+
+
+def test_a_gpu_that_is_not_there_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
+    result = run("train", str(write_shop(tmp_path / "shop", 4)), str(tmp_path / "model"), "--device", "cuda", code=1)
+    assert "sees no GPU" in str(result.exception)
+    assert not (tmp_path / "model").exists()
+
+
+# ------------------------------------------------------------------------------------------------ the best, once more
+def test_what_is_below_the_best_stays_below_in_its_order(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    forest = Forest.load(trained[1] / FOREST)
+    source = np.random.default_rng(0)
+    z = source.random(20)
+    places = np.argsort(-z)[:8]
+    told = reordered(z, places, source.random((8, len(FEATURES))).astype(np.float32), forest)
+    rest = np.setdiff1d(np.arange(20), places)
+    assert told[places].min() > told[rest].max()
+    assert np.array_equal(np.argsort(-told[rest]), np.argsort(-z[rest]))
+
+
+def test_losing_what_speaks_for_it_never_lifts_an_offer(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    forest = Forest.load(trained[1] / FOREST)
+    rows = np.random.default_rng(1).random((200, len(FEATURES))).astype(np.float32)
+    before = forest.scores(rows)
+    for column, way in enumerate(RISING):
+        if way:
+            worse = rows.copy()
+            worse[:, column] -= way * np.float32(0.5)
+            assert (forest.scores(worse) <= before + 1e-12).all(), FEATURES[column]
+
+
+def test_what_a_forest_is_told_of_a_candidate(trained: tuple[Path, Path, dict[str, Any]]) -> None:
+    shop = served(trained[1])
+    codes = shop.vocabulary.codes(["tea-0", "mug-1", "jam-2"])
+    known = shop.vocabulary.codes(["jam-2", "pot-3"])
+    parts = np.zeros((3, 7))
+    parts[:, 0], parts[:, 5] = (0.2, 0.6, 0.4), (0.9, 0.1, 0.3)
+    best = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known, shop)
+    assert best.places.tolist() == [1, 2, 0]
+    told = {name: best.rows[:, place].round(6).tolist() for place, name in enumerate(FEATURES)}
+    assert told["counts"] == pytest.approx([0.6, 0.4, 0.2])
+    assert told["place"] == [0, 1, 2]
+    assert told["counts_behind"] == pytest.approx([0, -0.2, -0.4])
+    assert told["score_behind"] == pytest.approx([0, -0.1, -0.2])
+    assert told["sequence_place"] == [2, 1, 0]
+    assert told["best_sequence"] == pytest.approx([0.9] * 3)
+    assert told["history"] == [2, 2, 2]
+    assert told["steps_back"] == [0, 0.5, 0]
+    assert told["log_seen"] == pytest.approx(np.log1p(shop.counts.seen(codes[[1, 2, 0]])), abs=1e-5)
+    text = shop.layout.slices[0]
+    jam, pot, mug = (shop.row_of(item)[text] for item in ("jam-2", "pot-3", "mug-1"))  # type: ignore[index]
+    assert told["text_last"][0] == pytest.approx(float(mug @ pot), abs=1e-5)
+    assert told["text_recent"][0] == pytest.approx(max(float(mug @ pot), float(mug @ jam)), abs=1e-5)
+    nothing = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known[:0], shop)
+    assert not nothing.rows[:, FEATURES.index("text_last")].any()
+
+
+def test_too_few_answers_grow_no_forest() -> None:
+    rows = np.zeros((2, len(FEATURES)), np.float32)
+    asked = [
+        Asked(np.zeros(2), Shortlist(np.arange(2), rows), np.ones(2, bool), np.array([True, False])) for _ in range(50)
+    ]
+    assert grow_forest(asked, np.arange(50).astype(np.uint8) % 2, ForestSettings()) is None
