@@ -60,6 +60,9 @@ COMMANDS = {
     "dead-letters": Command("streaming.commands.dead_letters:app", "List what could not be read, and send it again."),
     "import": Command("streaming.commands.import_:import_", "Check a shop's files and write them as a shop folder."),
     "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past."),
+    "tune-text": Command(
+        "streaming.commands.tune_text:tune_texts", "Tune the text encoder on a shop's catalogue and log."
+    ),
     "evaluate": Command(
         "streaming.commands.evaluate:evaluate",
         "Measure the ranking of a model's settings on a shop's past, beside baselines.",

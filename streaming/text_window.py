@@ -6,6 +6,7 @@ the events does (`streaming.fitting.hold_out`). Of the split's `test` nothing is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,7 @@ def text_window(
         nexts = used.filter(pl.col("split") == "valid", pl.col("item_id").is_not_null())
         nexts = nexts.unique("session_id", keep="first", maintain_order=True)
         past = before.filter(pl.col("item_id").is_not_null()).group_by("session_id").agg(history="item_id")
-        rows = nexts.join(past, on="session_id").select("history", "item_id").rows()
+        rows = nexts.join(past, on="session_id", maintain_order="left").select("history", "item_id").rows()
     else:
         lacking = [pl.lit(None, pl.String).alias(name) for name in EVENT_COLUMNS if name not in used.columns]
         taught = used.with_columns(lacking).filter(
@@ -105,10 +106,14 @@ def text_window(
     return TextWindow(texts, before, validation)
 
 
-def compared(before: Values, after: Values) -> dict[str, dict[str, Any]]:
-    """By metric: before, after, and the 95 % interval of the difference, by a paired bootstrap over the moments."""
+def compared(before: Values, after: Values, names: Sequence[str] = NAMES) -> dict[str, dict[str, Any]]:
+    """By metric: before, after, and the 95 % interval of the difference, by a paired bootstrap over the moments.
+
+    Args:
+        before: (n, metrics), of each moment; after: the same moments.
+    """
     told: dict[str, dict[str, Any]] = {}
-    for place, name in enumerate(NAMES):
+    for place, name in enumerate(names):
         columns = np.stack([after[:, place], before[:, place]], axis=1)
         low, high = draw(columns, np.arange(len(columns))).difference(0, 1)
         told[name] = {

@@ -24,7 +24,6 @@ DOORS = {
         "encoders/int8_export.py",
         "encoders/finetune/training.py",
         "encoders/graph/kge.py",
-        "encoders/graph/joint.py",
     },
     "peft": {"encoders/bert.py", "encoders/finetune/training.py"},
     "onnx": {"encoders/int8_export.py"},
