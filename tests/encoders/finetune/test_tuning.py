@@ -8,7 +8,7 @@ from encoders.adapter import FILES, read_adapter
 from encoders.bert import BertTextEncoder
 from encoders.cache import CachedTextEncoder
 from encoders.errors import EncoderError
-from encoders.finetune import Pair, TuneSettings, tune_text
+from encoders.finetune import Pair, TuneSettings, tune_text, tuning
 from encoders.finetune.training import Trainer, not_wrong
 from encoders.text import load_text_encoder
 
@@ -29,8 +29,6 @@ TEXTS = {str(n): f"red {n} mug" for n in range(20)} | {str(n + 20): f"blue {n + 
 @pytest.fixture
 def everything_may_be_held_out(monkeypatch):
     """The eight distinct pairs are in training and held out alike, so that some look is a better one."""
-    from encoders.finetune import tuning  # noqa: PLC0415  to be changed
-
     monkeypatch.setattr(
         tuning, "_parted", lambda pairs, its: (list(pairs), list(dict.fromkeys(p._replace(time=0) for p in pairs)))
     )
