@@ -1,6 +1,6 @@
 """A BERT from `transformers` as text encoder: pre (tokenise, sort), core (forward pass), post (pool, unsort).
 
-The only file that imports torch and transformers, and only once a model is wanted: both take seconds.
+Imports torch, transformers and peft only once a model is wanted: they take seconds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.adapter import read_adapter
 from encoders.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -63,16 +64,18 @@ class BertTextEncoder:
         batch: int = 64,
         threads: int | None = None,
         max_tokens: int = 128,
+        adapter: Path | None = None,
     ) -> None:
         """
         Args:
             model: a name (the default comes without any network), or the path of a folder with a model and
             tokenizer. device: `auto` (a GPU where there is one), `cpu` or `cuda`; chosen here, once. batch:
             texts per forward pass. threads: for one forward pass on a CPU; None leaves torch's choice. Holds
-            for the whole process. max_tokens: a longer text is cut.
+            for the whole process. max_tokens: a longer text is cut. adapter: a folder that `encoders.finetune`
+            wrote for this model; its weights are merged into the model's, so that it costs nothing per text.
 
         Raises:
-            EncoderError: no such model, no such device, or the model cannot be loaded.
+            EncoderError: no such model, no such device, or the model or its adapter cannot be loaded.
         """
         import torch  # noqa: PLC0415  takes a second, and whoever only searches needs none of it
 
@@ -87,10 +90,17 @@ class BertTextEncoder:
             torch.set_num_threads(threads)
         self._batch = batch
         self._max_tokens = max_tokens
-        self._tokenizer, self._model = _load(model)
+        self._tokenizer, self._model = load_bert(model)
+        if adapter is not None:
+            self._model = _merged(self._model, adapter, base_digest(self._tokenizer, self._model))
         self.digest = _digest(self._tokenizer, self._model, self.device, max_tokens)
         self._model.to(self.device, dtype=torch.bfloat16 if self.device == "cuda" else torch.float32)
         self.dimension = int(self._model.config.hidden_size)
+
+    @property
+    def parts(self) -> tuple[Any, Any]:
+        """Tokenizer and model, for who exports them; not to be changed."""
+        return self._tokenizer, self._model
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Vectors of `texts`, in their order: float32 (n, dimension), each of length 1. Equal texts run
@@ -144,8 +154,12 @@ class BertTextEncoder:
         return {"input_ids": torch.tensor(rows), "attention_mask": torch.tensor(mask)}  # (b, longest) each
 
 
-def _load(model: str) -> tuple[Any, Any]:
-    """Tokenizer and model, in float32 on the CPU, for inference."""
+def load_bert(model: str) -> tuple[Any, Any]:
+    """Tokenizer and model, in float32 on the CPU, for inference.
+
+    Raises:
+        EncoderError: there is no such model here, or it cannot be loaded.
+    """
     path = model_path(model)
     import torch  # noqa: PLC0415  as in __init__
     from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415  as torch
@@ -172,6 +186,36 @@ def _load(model: str) -> tuple[Any, Any]:
         if bars:
             logging.enable_progress_bar()
     return tokenizer, loaded.eval()
+
+
+def on_gpu(device: str) -> bool:
+    """Whether a BERT runs on a GPU where `device` is asked for."""
+    if device == "cpu":
+        return False
+    import torch  # noqa: PLC0415  as in __init__
+
+    return torch.cuda.is_available()
+
+
+def base_digest(tokenizer: Any, model: Any) -> str:
+    """16 hex characters of a BERT, wherever it runs and however long its texts are: what an adapter belongs to."""
+    return _digest(tokenizer, model, "cpu", 0)
+
+
+def _merged(model: Any, adapter: Path, base: str) -> Any:
+    """The model with the adapter's weights added to its own."""
+    from peft import PeftModel  # noqa: PLC0415  as torch
+
+    manifest = read_adapter(adapter)
+    if manifest.base != base:
+        raise EncoderError(
+            f"{adapter}: tuned on text model {manifest.base}, expected {base}; set that model or tune anew"
+        )
+    try:
+        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
+    except Exception as exc:  # peft raises whatever its parts raise
+        why = " ".join(f"{type(exc).__name__}: {exc}".split())
+        raise EncoderError(f"{adapter}: the adapter cannot be loaded ({why}); tune the texts anew") from exc
 
 
 def _digest(tokenizer: Any, model: Any, device: str, max_tokens: int) -> str:

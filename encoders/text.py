@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.bert import BertTextEncoder
+from encoders.bert import BertTextEncoder, on_gpu
+from encoders.errors import EncoderError
+from encoders.int8 import Int8TextEncoder
+from encoders.int8_export import exported
 
 Vectors = NDArray[np.float32]
+Precision = Literal["auto", "float32", "int8"]
 
 
 class TextEncoder(Protocol):
@@ -56,22 +61,46 @@ class DummyTextEncoder:
 
 
 def load_text_encoder(
-    model: str, device: str = "auto", batch: int = 64, threads: int | None = None, max_tokens: int = 128
+    model: str,
+    device: str = "auto",
+    batch: int = 64,
+    threads: int | None = None,
+    max_tokens: int = 128,
+    *,
+    precision: Precision = "float32",
+    adapter: Path | None = None,
+    exports: Path | None = None,
 ) -> TextEncoder:
-    """The text encoder called `model`: `dummy`, or a BERT by name or path (`encoders.bert`).
+    """The text encoder called `model`: `dummy`, or a BERT by name or path (`encoders.bert`, `encoders.int8`).
+
+    May be called in a thread while another encoder runs in its own, such as to change over to another adapter.
 
     Args:
         device: `auto` (a GPU where there is one), `cpu` or `cuda`.
-        batch: texts per forward pass.
-        threads: for one forward pass on a CPU; None leaves torch's choice. Holds for the whole process.
+        batch: texts per forward pass; of float32.
+        threads: for one forward pass on a CPU; None leaves torch's choice, which holds for the whole process, and is
+            one of int8.
         max_tokens: a longer text is cut.
+        precision: `float32` (bfloat16 on a GPU), `int8` (on a CPU), or `auto`: int8 where it runs on a CPU.
+        adapter: a folder that `encoders.finetune` wrote for this model.
+        exports: where int8 models are kept, by digest.
 
     Raises:
         EncoderError: there is no such model here, or it cannot be loaded.
     """
     if model == "dummy":
+        if adapter is not None:
+            raise EncoderError(f"adapter {adapter} for the model 'dummy', expected a BERT; name one or leave it out")
         return DummyTextEncoder()
-    return BertTextEncoder(model, device=device, batch=batch, threads=threads, max_tokens=max_tokens)
+    if precision == "int8" and device == "cuda":
+        raise EncoderError("precision 'int8' on 'cuda': it runs on a CPU; set device cpu, or precision float32")
+    if precision == "float32" or (precision == "auto" and on_gpu(device)):
+        return BertTextEncoder(
+            model, device=device, batch=batch, threads=threads, max_tokens=max_tokens, adapter=adapter
+        )
+    if exports is None:
+        raise EncoderError(f"precision {precision!r} without a folder for int8 models, expected `exports`; name one")
+    return Int8TextEncoder(exported(model, exports, adapter), threads=threads or 1, max_tokens=max_tokens)
 
 
 def _signs(word: str) -> Vectors:

@@ -61,6 +61,9 @@ COMMANDS = {
     "import": Command("streaming.commands.import_:import_", "Check a shop's files and write them as a shop folder."),
     "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past."),
     "train": Command("streaming.commands.train:train", "Train a model on a shop's past, and write its folder."),
+    "tune-text": Command(
+        "streaming.commands.tune_text:tune_texts", "Tune the text encoder on a shop's catalogue and log."
+    ),
     "evaluate": Command(
         "streaming.commands.evaluate:evaluate",
         "Measure the ranking of a model's settings on a shop's past, beside baselines.",

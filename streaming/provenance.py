@@ -14,6 +14,8 @@ PACKAGES = (
     "torch",
     "torch-geometric",
     "transformers",
+    "onnxruntime",
+    "peft",
     "faiss-cpu",
     "faiss-gpu-cu12",
     "numpy",

@@ -121,10 +121,15 @@ class EncoderSettings(Section):
     `dummy` is a hash of the words: for tests of the path, not of quality."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Chosen once at start; `auto` takes a GPU where there is one."""
+    precision: Literal["auto", "float32", "int8"] = "float32"
+    """`int8` takes a fifth of the time of `float32` for a text on a CPU. Vectors of one are none of the other, so a
+    model is served in the precision that it was built in. `auto`: int8 on a CPU; on a GPU bfloat16, as `float32` is."""
+    adapter: Path | None = None
+    """A folder that `beforehand tune-text` wrote for this model."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Texts per forward pass."""
+    """Texts per forward pass, of `float32`."""
     cache_dir: Path | None = None
-    """Where vectors are kept by text and model; none: `vectors` under the data folder."""
+    """Where vectors are kept by text and model, and int8 models; none: `vectors` under the data folder."""
     threads: Annotated[int, Field(ge=1)] = min(4, os.cpu_count() or 1)
     """Threads for one forward pass on a CPU."""
 

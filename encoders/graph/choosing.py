@@ -105,9 +105,17 @@ def judge(method: str, vectors: Vectors, validation: Validation, seed: int = 0) 
 def mean_reciprocal_rank(
     vectors: Vectors, validation: Validation, weights: Sequence[float] = WEIGHTS
 ) -> dict[float, float]:
-    """Of the targets among all items, by weight of the vectors' cosine beside the base scores; ties share their ranks'
-    middle. 0 where there are no sessions."""
-    found: dict[float, list[NDArray[np.float64]]] = {weight: [] for weight in weights}
+    """Of the targets, by weight as `target_ranks` has them. 0 where there are no sessions."""
+    found = target_ranks(vectors, validation, weights)
+    return {weight: float((1 / ranks).mean()) if len(ranks) else 0.0 for weight, ranks in found.items()}
+
+
+def target_ranks(
+    vectors: Vectors, validation: Validation, weights: Sequence[float] = (1.0,)
+) -> dict[float, NDArray[np.float64]]:
+    """Ranks of the targets among all items, (sessions,) from 1, by weight of the vectors' cosine beside the base
+    scores; ties share their ranks' middle."""
+    found: dict[float, list[NDArray[np.float64]]] = {weight: [np.empty(0)] for weight in weights}
     step = max(1, _CELLS // max(len(vectors), 1))
     for start in range(0, len(validation.targets), step):
         end = min(start + step, len(validation.targets))
@@ -116,8 +124,8 @@ def mean_reciprocal_rank(
         base = np.float32(0) if validation.base is None else _to_one(validation.base(start, end))
         seen = [history[:0] if validation.repeats else history for history in histories]
         for weight in weights:
-            found[weight].append(1 / _ranks(base + np.float32(weight) * near, targets, seen))
-    return {weight: float(np.concatenate(ranks).mean()) if ranks else 0.0 for weight, ranks in found.items()}
+            found[weight].append(_ranks(base + np.float32(weight) * near, targets, seen))
+    return {weight: np.concatenate(ranks) for weight, ranks in found.items()}
 
 
 def _pooled(vectors: Vectors, histories: Iterable[Codes]) -> Vectors:

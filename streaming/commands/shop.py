@@ -22,6 +22,9 @@ from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder
 
 _STAGES = {
+    "reading": "reading texts",
+    "masked": "masked words",
+    "pairs": "learning pairs",
     "texts": "encoding texts",
     "words": "encoding texts",
     "counts": "counting pairs",
