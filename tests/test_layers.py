@@ -19,8 +19,13 @@ DOORS = {
     "msgspec.msgpack": {"streaming/codec.py"},
     "faiss": {"index/backend.py"},
     "transformers": {"encoders/bert.py"},
-    "torch": {"encoders/bert.py", "encoders/graph/kge.py"},
-    "torch_geometric": {"encoders/graph/kge.py"},
+    "torch": {
+        "encoders/bert.py",
+        "encoders/graph/kge.py",
+        "encoders/baselines/sequence_networks.py",
+        "encoders/baselines/light_gcn.py",
+    },
+    "torch_geometric": {"encoders/graph/kge.py", "encoders/baselines/light_gcn.py"},
     "matplotlib": {"streaming/plots.py"},
     "jinja2": {"streaming/report_page.py"},
 }

@@ -18,21 +18,15 @@ from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked
 from streaming.fitting import Chosen
 from streaming.items import Shop, items_of
-from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather
+from streaming.ranking import DIGITS, HISTORY, PARTS, RankingSettings, decayed, gather
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
 from streaming.teaching import CONTEXT, session_tag
 
 NAME = "beforehand"
-VARIANTS: Mapping[str, Mapping[str, float]] = {
-    "without counts": {"counts": 0.0},
-    "without neighbours": {"neighbours": 0.0},
-    "without text (no network)": {"text": 0.0},
-    "without graph": {"graph": 0.0},
-    "without behaviour": {"behaviour": 0.0},
-    "without popularity": {"prior": 0.0},
-}
-"""Weights of the ranking that are changed, by what the product is called then."""
+_CALLED = {"text": "text (no network)", "prior": "popularity"}
+VARIANTS: Mapping[str, Mapping[str, float]] = {f"without {_CALLED.get(part, part)}": {part: 0.0} for part in PARTS}
+"""Weights of the ranking that are changed, by what the product is called then: one for each part of the score."""
 SHUFFLED = "shuffled graph"
 SEED = 20_140_723
 
@@ -121,7 +115,9 @@ class Product:
             decayed(history, self._settings.decay), sight, near, self._shop, self._settings, self._tag(moment.session)
         )
         codes = self._catalogue.codes(self._shop.vocabulary.ids(raw.codes))
-        return Ranked(codes, (raw.parts * self._settings.weights).sum(axis=1).round(DIGITS))
+        z = (raw.parts * self._settings.weights).sum(axis=1).round(DIGITS)
+        calibration = self._shop.calibration
+        return Ranked(codes, z, calibration.apply(z, raw.context) if calibration.calibrated else None)
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""
