@@ -29,6 +29,8 @@ DOUBT = 0.1
 """Chance that a threshold may fail the precision that it was chosen for."""
 _STEPS = np.linspace(0.02, 1.0, 99)
 """Coverages at which a threshold is tried, and a curve drawn."""
+_LEAST = 100
+"""Moments at least above a threshold: of fewer too little is known to begin with them."""
 
 Hits = NDArray[np.bool_]
 Figures = NDArray[np.float64]
@@ -168,7 +170,8 @@ def threshold_for(confidence: Figures, right: Hits, asked: float, doubt: float =
     order = np.argsort(-confidence, kind="stable")
     sure, came = confidence[order], np.cumsum(right[order])
     found = None
-    for count in np.unique(np.ceil(_STEPS * len(order)).astype(np.int64)).tolist():
+    steps = np.ceil(_STEPS * len(order)).astype(np.int64)
+    for count in np.unique(steps[steps >= min(_LEAST, len(order))]).tolist():
         while count < len(order) and sure[count] == sure[count - 1]:
             count += 1  # equals are covered together
         if _exact(int(came[count - 1]), count, 2 * doubt)[0] < asked:

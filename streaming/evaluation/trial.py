@@ -109,7 +109,7 @@ def run(
         forecasts=foretold(answers, coming(log, split), split.groups),
         cold=found,
         curves=[*of_model(folder), *of_networks(courses)],
-        warnings=_warnings(plan, evaluation, networks),
+        warnings=warnings_of(plan, evaluation, networks),
     )
 
 
@@ -120,7 +120,7 @@ def _networks(plan: Plan, shelf: Shelf, split: Split, note: Note) -> list[Networ
     return shelf.rankers(split.part, train=plan.networks == "all", note=note)
 
 
-def _warnings(plan: Plan, found: Evaluation, networks: Sequence[Network]) -> list[str]:
+def warnings_of(plan: Plan, found: Evaluation, networks: Sequence[Network]) -> list[str]:
     """What a reader has to know before the figures are believed."""
     told = []
     best, ours = found.best_baseline, found.product
