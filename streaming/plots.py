@@ -72,7 +72,7 @@ def bars(
         axes.margins(y=0.15)
         axes.set_ylabel(ylabel)
         if len(series) > 1:
-            axes.legend(fontsize=8, loc="upper right")
+            axes.figure.legend(fontsize=8, loc="outside upper left", ncols=3)
     return out.getvalue()
 
 
@@ -153,9 +153,10 @@ def picture(
     """
     names = list(next(iter(panels.values()))[0])
     with mpl.rc_context({**_STYLE, "font.size": 10}):
-        figure = Figure(figsize=(4.4 * len(panels), 1.25 + 0.31 * len(names)), layout="constrained")
-        figure.suptitle(f"{title}\n", x=0.01, ha="left", fontsize=13, fontweight="bold")
-        figure.text(0.01, 1 - 0.46 / figure.get_figheight(), subtitle, ha="left", va="center", color="#4b5563")
+        figure = Figure(figsize=(4.4 * len(panels), 1.4 + 0.31 * len(names)), layout="constrained")
+        high = figure.get_figheight()
+        figure.suptitle(f"{title}\n\n", x=0.01, ha="left", fontsize=13, fontweight="bold")
+        figure.text(0.01, 1 - 0.44 / high, subtitle, ha="left", va="center", color="#4b5563")
         for axes, (metric, (values, intervals)) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
@@ -194,12 +195,10 @@ def lines(
     diagonal: bool = False,
     log_x: bool = False,
     level: float | None = None,
-    rising: bool = False,
 ) -> str:
     """Curves, each by its xs and ys.
 
     Args:
-        rising: the curves end high, so that there is room below their ends.
         level: a dotted line across, at what is asked for.
         diagonal: a dotted line at y = x, which a calibrated forecast follows.
     """
@@ -217,7 +216,7 @@ def lines(
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         if len(series) > 1 or diagonal:
-            axes.legend(fontsize=8, loc="lower right" if diagonal or rising else "upper right")
+            axes.figure.legend(fontsize=8, loc="outside upper left", ncols=3)
     return out.getvalue()
 
 

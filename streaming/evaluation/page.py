@@ -48,10 +48,10 @@ def page_of(reports: Sequence[Report]) -> Page:
 
 
 def picture_of(report: Report, form: str) -> bytes:
-    """The product beside its baselines, best first, with intervals, as a picture that stands by itself: svg or png."""
+    """The product among its baselines, whoever is best first, with intervals: a picture by itself, svg or png."""
     found = report.evaluation
     baselines = [line for line in found.lines if line.family == "baseline" and not line.name.endswith(", frozen")]
-    shown = [found.product, *sorted(baselines, key=lambda line: -line.means[found.primary])]
+    shown = sorted([found.product, *baselines], key=lambda line: -line.means[found.primary])
     panels = {
         TITLES[metric]: (
             {line.name: line.means[metric] for line in shown},
@@ -143,7 +143,7 @@ def _rankers(found: Evaluation) -> Table:
         for row, line in enumerate(found.lines)
         if line.means[metric] == max(other.means[metric] for other in found.lines)
     ]
-    return Table(("", *(TITLES[metric] for metric in SHOWN)), rows, best=best)
+    return Table(("", *(TITLES[metric] for metric in SHOWN)), rows, best=best, marked=[0])
 
 
 def _comparisons(found: Evaluation) -> Table:
@@ -248,7 +248,6 @@ def _training(curves: Sequence[Curve]) -> Section:
                 {curve.name: (curve.x, curve.y) for curve in curves if (curve.metric, curve.x_name) == kind},
                 xlabel=kind[1],
                 ylabel=kind[0],
-                rising=True,
             )
         )
         for kind in kinds

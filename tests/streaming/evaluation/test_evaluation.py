@@ -231,13 +231,13 @@ def test_what_has_not_converged_or_is_not_there_is_said(found: Evaluation) -> No
     told = warnings_of(Plan("leave-one-out"), found, [ranker])
     assert told == [
         "GRU4Rec, LightGCN: not trained on these events yet. --baselines all trains what is missing.",
-        "SASRec had not converged when its time was up, after 1 epochs: it may rank better with more --minutes.",
+        "SASRec was still getting better when its training ended, after 1 epochs: it may rank better with more --minutes.",
     ]
     ranker.course.ended = "no better"
     assert len(warnings_of(Plan("leave-one-out"), found, [ranker])) == 1
 
 
-def test_the_picture_has_the_product_first_and_then_the_best(found: Evaluation) -> None:
+def test_the_picture_has_whoever_is_best_first(found: Evaluation) -> None:
     svg = picture_of(_report(found), "svg").decode()
     assert svg.index(">ours<") < svg.index(">popularity<")
     assert "frozen" not in svg
