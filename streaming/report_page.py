@@ -94,6 +94,7 @@ th:first-child, td:first-child { text-align: left; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
 figure { margin: .2rem 0; border: 1px solid #e5e7eb; border-radius: 8px; padding: .7rem .8rem .5rem; max-width: 100%;
   box-sizing: border-box; }
+figcaption { max-width: 33rem; }
 figure svg { max-width: 100%; height: auto; display: block; }
 footer { margin: 2.5rem 0 1rem; border-top: 1px solid #e5e7eb; padding-top: .8rem; white-space: pre-line; }
 </style>

@@ -53,7 +53,10 @@ def of_networks(courses: Iterable[tuple[str, Course]]) -> list[Curve]:
     """What was ranked after each epoch."""
     return [
         Curve(
-            name, "NDCG@10 of what was set aside", [float(n) for n in range(1, len(course.ranked) + 1)], course.ranked
+            name,
+            "NDCG@10 of what was set aside",
+            [float(epoch) for epoch in range(1, len(course.ranked) + 1)],
+            [round(value, 5) for value in course.ranked],
         )
         for name, course in courses
     ]

@@ -135,8 +135,8 @@ def warnings_of(plan: Plan, found: Evaluation, networks: Sequence[Network]) -> l
         why = "left out" if plan.networks == "none" else "not trained on these events yet"
         told.append(f"{', '.join(missing)}: {why}. --baselines all trains what is missing.")
     told += [
-        f"{each.name} was still getting better when its training ended, after {len(each.course.ranked)} epochs: it may rank"
-        " better with more --minutes."
+        f"{each.name} was still getting better when its training ended, after {len(each.course.ranked)} epochs: it may"
+        " rank better with more --minutes."
         for each in networks
         if each.course is not None and each.course.ended != "no better"
     ]

@@ -231,7 +231,8 @@ def test_what_has_not_converged_or_is_not_there_is_said(found: Evaluation) -> No
     told = warnings_of(Plan("leave-one-out"), found, [ranker])
     assert told == [
         "GRU4Rec, LightGCN: not trained on these events yet. --baselines all trains what is missing.",
-        "SASRec was still getting better when its training ended, after 1 epochs: it may rank better with more --minutes.",
+        "SASRec was still getting better when its training ended, after 1 epochs: it may rank better with more"
+        " --minutes.",
     ]
     ranker.course.ended = "no better"
     assert len(warnings_of(Plan("leave-one-out"), found, [ranker])) == 1
