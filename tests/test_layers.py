@@ -22,6 +22,7 @@ DOORS = {
     "torch": {
         "encoders/bert.py",
         "encoders/graph/kge.py",
+        "encoders/baselines/losses.py",
         "encoders/baselines/sequence_networks.py",
         "encoders/baselines/light_gcn.py",
     },

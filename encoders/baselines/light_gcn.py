@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.models import LightGCN
 
+from encoders.baselines.losses import draw, expected, sampled_softmax
 from encoders.baselines.sequences import Numbers, Sequences
 from encoders.baselines.stopping import Course, Note, Patience, Scores, Weights, trained
 
@@ -124,9 +125,7 @@ class _Training:
         self._net: Any = LightGCN(nodes, settings.dimension, settings.layers, normalize=False)
         nn.init.normal_(self._net.embedding.weight, std=0.1)
         self._optimiser = torch.optim.Adam(self._net.parameters(), settings.learning_rate, fused=True)
-        share = degrees / max(float(degrees.sum()), 1.0)
-        expected = settings.uniform / sequences.count + settings.shared * share
-        self._drawn = torch.from_numpy(np.log(expected).astype(np.float32))
+        self._drawn = expected(degrees.astype(np.int64), settings.uniform, settings.shared)
 
     def epoch(self) -> float:
         """Trains on each pair once; the mean loss."""
@@ -143,13 +142,9 @@ class _Training:
         its = self._settings
         vectors = nn.functional.normalize(self._net.get_embedding(self._graph), dim=1)  # (nodes, d)
         items = vectors[self._sessions :]
-        asked, targets = vectors[pairs[:, 0]], pairs[:, 1]  # (b, d), (b,)
-        own = targets[torch.randint(len(targets), (its.shared,))]
-        wrong = torch.cat([torch.randint(len(items), (its.uniform,)), own])  # (m,)
-        logits = asked @ items[wrong].T / its.temperature - self._drawn[wrong]  # (b, m)
-        logits = logits.masked_fill(wrong == targets[:, None], -torch.inf)
-        right = (asked * items[targets]).sum(dim=1, keepdim=True) / its.temperature
-        return nn.functional.cross_entropy(torch.cat([right, logits], dim=1), torch.zeros_like(targets))
+        asked, targets = vectors[pairs[:, 0]], pairs[:, 1].contiguous()  # (b, d), (b,)
+        wrong = draw(targets, len(items), its.uniform, its.shared)
+        return sampled_softmax(asked / its.temperature, targets, items, wrong, self._drawn)
 
     def _smoothed(self) -> list[Tensor]:
         """(nodes, d) before and after each smoothing."""

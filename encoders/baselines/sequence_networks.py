@@ -2,8 +2,7 @@
 
 Loss and negatives tell more than the architecture (Klenitskiy and Vasilev 2023; Petrov and Macdonald 2023): each step
 is told from 1,000 and more items that the whole batch shares, drawn from all alike and from the batch's own targets,
-each corrected by how often it is drawn (Bengio and Senecal 2008; mixed as in Yang et al. 2020). One table of items is
-read at the entrance and at the exit.
+each corrected by how often it is drawn. One table of items is read at the entrance and at the exit.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encoders.baselines.losses import draw, expected, sampled_softmax
 from encoders.baselines.sequences import Numbers, Sequences, batches, padded
 from encoders.baselines.stopping import Course, Note, Patience, Scores, Weights, trained
 
@@ -176,7 +176,7 @@ def fit_sequences(
         optimiser = torch.optim.AdamW(
             network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        drawn = _expected(parted.rest, settings)
+        drawn = expected(parted.rest.counts, settings.uniform, settings.shared)
         best: dict[str, Tensor] = {}
 
         def epoch() -> float:
@@ -204,22 +204,9 @@ def fit_sequences(
 
 
 def _loss(network: Network, rows: Tensor, drawn: Tensor, settings: SequenceSettings) -> Tensor:
-    """Mean sampled softmax of each step of a batch, (b, L + 1) items with the filler behind."""
+    """Of each step of a batch, (b, L + 1) items with the filler behind."""
     table, filler = network.items.weight, network.items.num_embeddings - 1
     wanted = rows[:, 1:]
     real = wanted != filler
     states, targets = network(rows[:, :-1])[real], wanted[real]  # (t, d), (t,)
-    own = targets[torch.randint(len(targets), (settings.shared,))]
-    wrong = torch.cat([torch.randint(filler, (settings.uniform,)), own])  # (m,)
-    logits = states @ table[wrong].T - drawn[wrong]  # (t, m)
-    logits = logits.masked_fill(wrong == targets[:, None], -torch.inf)
-    right = (states * table[targets]).sum(dim=1, keepdim=True)  # (t, 1)
-    return nn.functional.cross_entropy(torch.cat([right, logits], dim=1), torch.zeros_like(targets))
-
-
-def _expected(sequences: Sequences, settings: SequenceSettings) -> Tensor:
-    """(count,): log of how often an item is drawn for a batch, in the mean."""
-    counts = sequences.counts
-    share = counts / max(int(counts.sum()), 1)
-    expected = settings.uniform / sequences.count + settings.shared * share
-    return torch.from_numpy(np.log(expected).astype(np.float32))
+    return sampled_softmax(states, targets, table, draw(targets, filler, settings.uniform, settings.shared), drawn)

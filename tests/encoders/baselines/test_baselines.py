@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from encoders.baselines.light_gcn import GraphModel, GraphSettings, fit_graph
+from encoders.baselines.losses import expected, sampled_softmax
 from encoders.baselines.sequence_networks import SequenceModel, SequenceSettings, fit_sequences
 from encoders.baselines.sequences import Sequences, batches, padded
 from encoders.baselines.stopping import Course, ndcg
@@ -158,3 +160,34 @@ def test_settings_that_make_no_network_are_refused(wrong: object) -> None:
         wrong()  # type: ignore[operator]
     with pytest.raises(ValueError, match="expected 0 to 1"):
         Sequences(np.array([2]), np.array([1]), 2, False)
+
+
+def test_the_loss_is_that_of_a_softmax_with_the_wrong_items_corrected() -> None:
+    chance = torch.Generator().manual_seed(0)
+    states, table = (torch.randn(rows, 8, generator=chance, requires_grad=True) for rows in (30, 12))
+    targets = torch.randint(12, (30,), generator=chance)
+    wrong = torch.randint(12, (20,), generator=chance)  # many stand in it twice, and most rows have their own in it
+    drawn = expected(np.arange(12), 16, 4)
+    logits = (states @ table[wrong].T - drawn[wrong]).masked_fill(wrong == targets[:, None], -torch.inf)
+    right = (states * table[targets]).sum(1, keepdim=True)
+    plain = torch.nn.functional.cross_entropy(torch.cat([right, logits], 1), torch.zeros_like(targets))
+    loss = sampled_softmax(states, targets, table, wrong, drawn)
+    assert float(loss.detach()) == pytest.approx(float(plain.detach()), abs=1e-5)
+    for one, other in zip(
+        torch.autograd.grad(loss, (states, table)), torch.autograd.grad(plain, (states, table)), strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_all_items_drawn_give_the_whole_softmax_in_the_mean() -> None:
+    """What is drawn stands for what is not."""
+    chance = torch.Generator().manual_seed(1)
+    states, table = (torch.randn(rows, 4, generator=chance) for rows in (1, 40))
+    targets = torch.tensor([3])
+    whole = float(torch.logsumexp(states @ table.T, 1) - (states @ table[3])[0])
+    counts = np.arange(1, 41)
+    drawn = expected(counts, 2000, 2000)
+    share = torch.from_numpy(counts / counts.sum())
+    own = torch.multinomial(share, 2000, replacement=True, generator=chance)
+    wrong = torch.cat([torch.randint(40, (2000,), generator=chance), own])
+    assert float(sampled_softmax(states, targets, table, wrong, drawn)) == pytest.approx(whole, abs=0.05)
