@@ -46,7 +46,7 @@ class Course:
         return {
             "losses": [round(loss, 5) for loss in self.losses],
             METRIC: [round(value, 5) for value in self.ranked],
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self.seconds, 3),
             "ended": self.ended,
         }
 
