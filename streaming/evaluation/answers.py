@@ -33,8 +33,8 @@ class Answers:
     lists: Codes
     """(n, DEPTH): the best items, best first, ties by number; -1 where there were no more."""
     scores: NDArray[np.float64]
-    """(n, DEPTH), of those items; NaN where there were no more."""
-    probabilities: NDArray[np.float64]
+    """(n,), of the first item; NaN where there was none."""
+    probabilities: NDArray[np.float32]
     """(n, DEPTH), of those items: that each comes within the horizon; NaN: the ranker says none."""
     acts: NDArray[np.float64]
     """(n,): probability that any of the first offers does; NaN: the ranker says none."""
@@ -45,8 +45,8 @@ class Answers:
         return cls(
             np.empty(count),
             np.full((count, DEPTH), -1, dtype=np.int32),
-            np.full((count, DEPTH), np.nan),
-            np.full((count, DEPTH), np.nan),
+            np.full(count, np.nan),
+            np.full((count, DEPTH), np.nan, dtype=np.float32),
             np.full(count, np.nan),
         )
 
@@ -125,7 +125,8 @@ class _Judge:
             self.answers.ranks[number] = len(codes) + (left - len(codes) + 1) / 2
         order = np.lexsort((codes, -scores))[:DEPTH]
         self.answers.lists[number, : len(order)] = codes[order]
-        self.answers.scores[number, : len(order)] = scores[order]
+        if len(order):
+            self.answers.scores[number] = scores[order[0]]
         if probabilities is not None:
             self.answers.probabilities[number, : len(order)] = probabilities[order]
         if acts is not None:

@@ -129,19 +129,20 @@ def foretold(told: Sequence[Told], soon: Sequence[frozenset[int]], groups: NDArr
     """
     came = [_came(each.answers, soon) for each in told]
     curves = {
-        each.name: precision_at(each.answers.scores[:, 0], hits[:, 0])
+        each.name: precision_at(each.answers.scores, hits[:, 0])
         for each, hits in zip(told, came, strict=True)
         if each.family != "variant"
     }
     ours, hits = told[0].answers, came[0]
     calibrated: dict[str, Calibrated] = {}
-    shown = ~np.isnan(ours.probabilities[:, :OFFERS])
+    said = ours.probabilities[:, :OFFERS].astype(np.float64)
+    shown = ~np.isnan(said)
     if not shown.any():
         return Forecasts(calibrated, curves, None)
-    calibrated["an offer"] = _calibrated(ours.probabilities[:, :OFFERS][shown], hits[:, :OFFERS][shown])
+    calibrated["an offer"] = _calibrated(said[shown], hits[:, :OFFERS][shown])
     first = shown[:, 0]
-    calibrated["the first offer"] = _calibrated(ours.probabilities[first, 0], hits[first, 0])
-    confidence, right = np.nan_to_num(ours.probabilities[:, 0]), hits[:, 0]
+    calibrated["the first offer"] = _calibrated(said[first, 0], hits[first, 0])
+    confidence, right = np.nan_to_num(said[:, 0]), hits[:, 0]
     acts = ~np.isnan(ours.acts)
     if acts.any():
         any_of_them: Hits = np.logical_or.reduce(hits[:, :OFFERS], axis=1)

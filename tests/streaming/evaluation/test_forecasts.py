@@ -46,7 +46,7 @@ def _told(
     count = len(hits)
     answers = Answers.none(count)
     answers.lists[:] = np.arange(DEPTH)
-    answers.scores[:] = probabilities
+    answers.scores[:] = probabilities[:, 0]
     answers.probabilities[:] = probabilities
     if acts is not None:
         answers.acts[:] = acts
@@ -109,7 +109,7 @@ def test_chances_stay_with_their_items_when_the_history_is_taken_out() -> None:
     ranker.fit(split.part)
     answers = ask(ranker, split)
     assert answers.lists[0, :2].tolist() == [log.catalogue.codes(["b"])[0], -1]
-    assert (answers.probabilities[0, 0], answers.scores[0, 0], answers.acts[0]) == (0.2, 1.0, 0.6)
+    assert (answers.probabilities[0, 0], answers.scores[0], answers.acts[0]) == (np.float32(0.2), 1.0, 0.6)
     assert np.isnan(answers.probabilities[0, 1:]).all()
 
 
