@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from streaming.evaluation.cold import ColdTest
 from streaming.evaluation.curves import Curve
-from streaming.evaluation.evaluation import Evaluation
+from streaming.evaluation.evaluation import Evaluation, Measured
 from streaming.evaluation.forecasts import Forecasts
 from streaming.evaluation.metrics import NAMES
 from streaming.evaluation.report import SHOWN, TITLES, Report, figure, promise_told
@@ -50,8 +50,7 @@ def page_of(reports: Sequence[Report]) -> Page:
 def picture_of(report: Report, form: str) -> bytes:
     """The product among its baselines, whoever is best first, with intervals: a picture by itself, svg or png."""
     found = report.evaluation
-    baselines = [line for line in found.lines if line.family == "baseline" and not line.name.endswith(", frozen")]
-    shown = sorted([found.product, *baselines], key=lambda line: -line.means[found.primary])
+    shown = sorted([found.product, *_baselines(found)], key=lambda line: -line.means[found.primary])
     panels = {
         TITLES[metric]: (
             {line.name: line.means[metric] for line in shown},
@@ -66,6 +65,11 @@ def picture_of(report: Report, form: str) -> bytes:
         subtitle=f"{found.n:,} questions, all {report.data['items']:,} items ranked; lines are 95 % intervals",
         form=cast(Literal["svg", "png"], form),
     )
+
+
+def _baselines(found: Evaluation) -> list[Measured]:
+    """Each once: as it learns, where it does."""
+    return [line for line in found.lines if line.family == "baseline" and not line.name.endswith(", frozen")]
 
 
 def _asked(report: Report, several: bool) -> str:
@@ -215,10 +219,7 @@ def _chances(told: Forecasts, found: Evaluation, before: str) -> Section:
                 "Reliability, in parts of equal size; the dotted line is what a calibrated forecast follows.",
             )
         )
-    best = sorted(
-        (line for line in found.lines if line.family == "baseline" and line.name in told.curves),
-        key=lambda line: -line.means[found.primary],
-    )[:_DRAWN]
+    best = sorted(_baselines(found), key=lambda line: -line.means[found.primary])[:_DRAWN]
     drawn = {
         name: told.curves[name] for name in (found.product.name, *(line.name for line in best)) if name in told.curves
     }
