@@ -38,7 +38,6 @@ from msgspec.structs import replace
 
 from encoders.cache import CachedTextEncoder
 from encoders.catalogue import item_text
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder, TextEncoder
 from encoders.whitening import Whitening
 from index.model import Manifest, ModelFolder
@@ -161,7 +160,7 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     shop = Shop.of(ModelFolder.load(load.model), load.texts)
     shop.upsert(load.catalogue)
     settings = Settings(no_pseudonyms=True, rules=RULES)
-    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None), load.ranking)
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None), load.ranking)
     states: dict[str, SessionState] = {}
     costs, explain = Costs(), decisions.explain
     if split:

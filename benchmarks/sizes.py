@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from streaming import codec
 from streaming.backtest import Backtest
@@ -80,7 +79,7 @@ def weigh(folder: ShopFolder, limit: int) -> dict[str, Any]:
     settings = Settings(no_pseudonyms=True).with_shop(folder.info.model_dump())
     shop = Shop(DummyTextEncoder())
     shop.upsert(items)
-    engine = WeighingEngine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None))
+    engine = WeighingEngine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None))
     log = EventLog(folder.path.name, events)
     said: dict[str, list[int]] = defaultdict(list)
     outputs = Outputs("")

@@ -39,7 +39,7 @@ def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
 
 
 def complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
-    """Fills in the last four columns of `Joined.parts`, (m, 6): cosines, (m, 3), where they are above 0, at most 1; and
+    """Fills in the last five columns of `Joined.parts`, (m, 7): cosines, (m, 4), where they are above 0, at most 1; and
     priors, (m,). Returns the largest of each of the first three columns, 0 where there is none."""
     largest: tuple[float, float, float] = _complete(parts, cosines, priors)
     return largest
@@ -91,9 +91,9 @@ def _place(ascending: Codes, code: int) -> int:
 def _complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
     most, other, third = 0.0, 0.0, 0.0
     for place in range(len(parts)):
-        for column in range(3):
+        for column in range(cosines.shape[1]):
             parts[place, 2 + column] = min(max(cosines[place, column], 0.0), 1.0)
-        parts[place, 5] = priors[place]
+        parts[place, 2 + cosines.shape[1]] = priors[place]
         most, other, third = (
             max(most, parts[place, 0]), max(other, parts[place, 1]), max(third, parts[place, 2])
         )  # fmt: skip

@@ -15,8 +15,8 @@ LENDERS = 10
 """Warm items that a cold one borrows from, at most."""
 SHARPNESS = 3
 """Power of the likeness by which it borrows: what is half as like lends an eighth."""
-_ALIKE = np.array([0.8, 0.2, 0.0, 0.0])
-"""What text, graph, behaviour and popularity count when an item looks for its like."""
+_ALIKE = np.array([0.8, 0.2, 0.0, 0.0, 0.0])
+"""What text, graph, behaviour, sequence and popularity count when an item looks for its like."""
 _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
 

@@ -1,10 +1,10 @@
-"""The item vector: four blocks side by side, unweighted, so that weights stand on the query's side.
+"""The item vector: five blocks side by side, unweighted, so that weights stand on the query's side.
 
 The inner product of an item with `query` is the weighted sum of the blocks' own, which `VectorIndex.products`
 gives: one search ranks by all of them, weights may change with each session, and the terms say why an item came.
 
-    item     [text | graph | behaviour | prior]                 each of the first three of length 1, or zeros: unknown
-    query    [w_text text | w_graph graph | w_behaviour behaviour | w_prior]
+    item     [text | graph | behaviour | sequence | prior]      each of the first four of length 1, or zeros: unknown
+    query    [w_text text | w_graph graph | w_behaviour behaviour | w_sequence sequence | w_prior]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.exact import Vectors, checked
 
-PARTS = ("text", "graph", "behaviour", "prior")
+PARTS = ("text", "graph", "behaviour", "sequence", "prior")
 """Names of the blocks, in their order."""
 
 NOTHING = 1e-12
@@ -32,16 +32,23 @@ class Layout:
     >>> layout = Layout()
     >>> layout.dimension, layout.session, layout.slices[1]
     (321, 320, slice(128, 192, None))
+    >>> Layout(sequence=128).blocks
+    array([128, 192, 320, 448])
     """
 
     text: int = 128
     graph: int = 64
     behaviour: int = 128
+    sequence: int = 0
+    """0: no session encoder was trained."""
     prior: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.widths) < 1 or self.prior != 1:
-            raise ValueError(f"widths {self.widths}: expected at least 1 each, and 1 of the prior")
+        if min(self.text, self.graph, self.behaviour) < 1 or self.sequence < 0 or self.prior != 1:
+            raise ValueError(
+                f"widths {self.widths}: expected at least 1 of text, graph and behaviour, 0 or more of sequence, and 1"
+                " of the prior"
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -51,12 +58,17 @@ class Layout:
     @property
     def offsets(self) -> tuple[int, ...]:
         """Where each block begins."""
-        return 0, self.text, self.text + self.graph, self.text + self.graph + self.behaviour
+        return (0, *np.cumsum(self.widths)[:-1].tolist())
 
     @property
     def ends(self) -> NDArray[np.int64]:
         """Where each block ends; read only."""
-        return _ends(self.text, self.graph, self.behaviour, self.prior)
+        return _ends(*self.widths)
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """Where each block but the prior ends; read only."""
+        return self.ends[:-1]
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -89,6 +101,7 @@ def assemble(
     text: Vectors,
     graph: Vectors | None,
     behaviour: Vectors | None,
+    sequence: Vectors | None,
     prior: ArrayLike,
     *,
     layout: Layout = LAYOUT,
@@ -96,19 +109,19 @@ def assemble(
     """Item vectors, (n, layout.dimension) float32: each block brought to length 1, zeros stay zeros.
 
     Args:
-        text, graph, behaviour: (n, width of the block); None: unknown of all of them.
+        text, graph, behaviour, sequence: (n, width of the block); None: unknown of all of them.
         prior: (n,), 0 to 1.
 
     Raises:
         ValueError: another shape, a number that is not finite, or a prior outside 0..1.
 
     >>> small = Layout(text=2, graph=2, behaviour=1)
-    >>> assemble(np.array([[3, 4]]), None, np.array([[-2]]), [0.5], layout=small)
+    >>> assemble(np.array([[3, 4]]), None, np.array([[-2]]), None, [0.5], layout=small)
     array([[ 0.6,  0.8,  0. ,  0. , -1. ,  0.5]], dtype=float32)
     """
     count = len(text)
     rows = np.zeros((count, layout.dimension), dtype=np.float32)
-    for columns, width, block in zip(layout.slices, layout.widths, (text, graph, behaviour), strict=False):
+    for columns, width, block in zip(layout.slices, layout.widths, (text, graph, behaviour, sequence), strict=False):
         if block is not None:
             rows[:, columns] = _unit(checked(block, width, count))
     priors = checked(np.reshape(prior, (-1, 1)), 1, count)[:, 0]
@@ -127,7 +140,7 @@ def normalised(vectors: Vectors, *, layout: Layout = LAYOUT) -> Vectors:
         ValueError: another shape, or a number is not finite.
     """
     rows = checked(vectors, layout.session)
-    _to_unit_blocks(rows, layout.ends[:3])
+    _to_unit_blocks(rows, layout.blocks)
     return rows
 
 
@@ -136,20 +149,20 @@ def query(sessions: Vectors, weights: ArrayLike, *, layout: Layout = LAYOUT) -> 
 
     Args:
         sessions: (q, layout.session), or one of (layout.session,); used as they are, see `normalised`.
-        weights: (4,) for all sessions, or (q, 4), in the order of `PARTS`.
+        weights: (5,) for all sessions, or (q, 5), in the order of `PARTS`.
 
     Raises:
         ValueError: another shape, or a number is not finite.
 
     >>> small = Layout(text=2, graph=1, behaviour=1)
-    >>> query(np.array([1.0, 0.0, 1.0, 1.0]), [0.5, 2, 0, 0.25], layout=small)
+    >>> query(np.array([1.0, 0.0, 1.0, 1.0]), [0.5, 2, 0, 0, 0.25], layout=small)
     array([[0.5 , 0.  , 2.  , 0.  , 0.25]], dtype=float32)
     """
     asked = checked(np.atleast_2d(sessions), layout.session)
     given = np.asarray(weights, dtype=np.float32)
-    if given.shape not in ((4,), (len(asked), 4)) or not np.isfinite(given).all():
+    if given.shape not in ((len(PARTS),), (len(asked), len(PARTS))) or not np.isfinite(given).all():
         raise ValueError(f"weights {given.tolist()}: expected one finite weight for each of {', '.join(PARTS)}")
-    wide = np.broadcast_to(given, (len(asked), 4)).repeat(layout.widths, axis=1)  # (q, dimension)
+    wide = np.broadcast_to(given, (len(asked), len(PARTS))).repeat(layout.widths, axis=1)  # (q, dimension)
     with_prior = np.concatenate([asked, np.ones((len(asked), 1), dtype=np.float32)], axis=1)
     return with_prior * wide
 

@@ -7,6 +7,9 @@
     facts.parquet            the knowledge graph
     whitening.safetensors    from a text's vector to an item's
     graph.*, behaviour.*     the other spaces in which items have vectors
+    sequence.safetensors     the network that says what comes next, and its items' vectors, where one was trained
+    forest.safetensors       ranks the best once more, where one was grown
+    training.json            how training went, where something was trained
     index.faiss, vectors.*   the vectors of the items, and the index over them
 
 No pickle: reading a folder runs nothing.
@@ -19,7 +22,7 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +30,18 @@ from typing import Any
 import polars as pl
 
 from encoders.errors import EncoderError
-from index.errors import ModelFolderError
+from index.errors import IndexingError, ModelFolderError
+from index.forest import Forest
 from index.tables import Tables, TableSettings
 from index.vector_index import VectorIndex
 
-FORMAT = 2
+FORMAT = 3
 """What this release writes, and the only one it reads."""
 
 MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
+FOREST = "forest.safetensors"
+CURVES = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,9 @@ class ModelFolder:
     tables: Tables
     items: pl.DataFrame
     index: VectorIndex
+    forest: Forest | None = None
+    curves: Sequence[Mapping[str, Any]] = ()
+    """How training went: name, metric, x_name, x, y of each. Kept for whoever looks; `load` leaves them on disk."""
 
     @property
     def version(self) -> str:
@@ -101,6 +110,10 @@ class ModelFolder:
             self.tables.save(beside)
             self.index.save(beside)
             self.items.write_parquet(beside / ITEMS)
+            if self.forest is not None:
+                self.forest.save(beside / FOREST)
+            if self.curves:
+                (beside / CURVES).write_text(json.dumps({"curves": list(self.curves)}), encoding="utf-8")
             written = replace(
                 self.manifest,
                 format=FORMAT,
@@ -134,8 +147,17 @@ class ModelFolder:
         try:
             items = pl.read_parquet(folder / ITEMS, glob=False)
             tables = Tables.load(folder, items, TableSettings.from_dict(manifest.settings["tables"]))
-            return cls(manifest, tables, items, VectorIndex.open(folder, tables.vocabulary))
-        except (EncoderError, KeyError, OSError, TypeError, ValueError, pl.exceptions.PolarsError) as exc:
+            forest = Forest.load(folder / FOREST) if (folder / FOREST).is_file() else None
+            return cls(manifest, tables, items, VectorIndex.open(folder, tables.vocabulary), forest)
+        except (
+            EncoderError,
+            IndexingError,
+            KeyError,
+            OSError,
+            TypeError,
+            ValueError,
+            pl.exceptions.PolarsError,
+        ) as exc:
             raise ModelFolderError(f"{folder}: cannot be read ({exc}); build it anew") from exc
 
 

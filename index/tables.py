@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,9 @@ from encoders.behaviour import BehaviourSettings, BehaviourVectors
 from encoders.graph.adjacency import Graph
 from encoders.graph.facts import Relations
 from encoders.graph.vectors import GraphVectors
+from encoders.sequence.settings import SequenceSettings
+from encoders.sequence.space import SequenceSpace
+from encoders.session import PooledSessionEncoder, SessionEncoder
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
@@ -34,6 +37,15 @@ SESSIONS = "sessions.parquet"
 FACTS = "facts.parquet"
 GRAPH = "graph.safetensors"
 BEHAVIOUR = "behaviour.safetensors"
+SEQUENCE = "sequence.safetensors"
+
+
+class Spaces(NamedTuple):
+    """Blocks of item vectors, (n, width) each; None: there is no such space."""
+
+    graph: Vectors | None
+    behaviour: Vectors | None
+    sequence: Vectors | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,8 @@ class TableSettings:
     """How vectors are made of facts; `auto`: not chosen yet, meanwhile by SVD."""
     relations: Relations = "safe"
     """`safe`: without relations that may know what came after the training window."""
+    sequence: SequenceSettings | None = None
+    """How a network is trained on what comes next; None: none is."""
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -65,6 +79,7 @@ class TableSettings:
             BehaviourSettings(**told["behaviour"]),
             told["graph"],
             told["relations"],
+            None if told["sequence"] is None else SequenceSettings(**told["sequence"]),
         )
 
 
@@ -81,6 +96,8 @@ class Tables:
     graph_vectors: GraphVectors | None = None
     """None: facts give reasons, and no vectors."""
     behaviour: BehaviourVectors | None = None
+    sequence: SequenceSpace | None = None
+    """None: no network was trained."""
 
     @classmethod
     def empty(cls, text_dimension: int) -> Tables:
@@ -102,21 +119,36 @@ class Tables:
             text=self.whitening.dimension,
             graph=LAYOUT.graph if self.graph_vectors is None else self.graph_vectors.dimension,
             behaviour=LAYOUT.behaviour if self.behaviour is None else self.behaviour.dimension,
+            sequence=0 if self.sequence is None else self.sequence.dimension,
         )
 
     @property
     def digest(self) -> str:
         """Names the vector spaces: 16 hex characters."""
         parts = [self.whitening.digest]
-        parts += [space.digest for space in (self.graph_vectors, self.behaviour) if space is not None]
+        parts += [space.digest for space in (self.graph_vectors, self.behaviour, self.sequence) if space is not None]
         return hashlib.blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()
 
-    def spaces(self, item_ids: Sequence[str]) -> tuple[Vectors | None, Vectors | None]:
-        """(n, width) of graph and of behaviour, of items as they are known now; None: there is no such space."""
+    def session_encoder(self) -> SessionEncoder:
+        """Of sessions over the vectors of these spaces."""
+        if self.sequence is None:
+            return PooledSessionEncoder(self.layout.session)
+        return self.sequence.encoder(self.layout.session - self.layout.sequence)
+
+    def spaces(self, item_ids: Sequence[str], texts: Vectors) -> Spaces:
+        """(n, width) of graph, behaviour and sequence, of items as they are known now; None: there is no such space.
+
+        Args:
+            texts: (n, whitened dimension), in their order.
+        """
         graph = None
         if self.graph_vectors is not None:
             graph = self.graph_vectors.vectors([self.graph.facts(item_id) for item_id in item_ids])
-        return graph, None if self.behaviour is None else self.behaviour.vectors(item_ids)
+        return Spaces(
+            graph,
+            None if self.behaviour is None else self.behaviour.vectors(item_ids),
+            None if self.sequence is None else self.sequence.vectors(item_ids, texts),
+        )
 
     def save(self, folder: Path) -> None:
         """Writes its files into a folder that is there."""
@@ -128,6 +160,8 @@ class Tables:
             self.graph_vectors.save(folder / GRAPH)
         if self.behaviour is not None:
             self.behaviour.save(folder / BEHAVIOUR)
+        if self.sequence is not None:
+            self.sequence.save(folder / SEQUENCE)
 
     @classmethod
     def load(cls, folder: Path, items: pl.DataFrame, settings: TableSettings) -> Tables:
@@ -147,4 +181,5 @@ class Tables:
             Whitening.load(folder / WHITENING),
             GraphVectors.load(folder / GRAPH) if (folder / GRAPH).is_file() else None,
             BehaviourVectors.load(folder / BEHAVIOUR) if (folder / BEHAVIOUR).is_file() else None,
+            SequenceSpace.load(folder / SEQUENCE) if (folder / SEQUENCE).is_file() else None,
         )

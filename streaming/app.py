@@ -17,13 +17,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import faust
 
 from encoders.errors import EncoderError
-from encoders.session import PooledSessionEncoder
 from index.errors import IndexingError
 from streaming import codec, connections, keeping, topics
 from streaming.batcher import Batcher
@@ -31,10 +29,11 @@ from streaming.broadcast import Broadcast
 from streaming.codec import DecodeError
 from streaming.control import Orders
 from streaming.engine import Engine
-from streaming.errors import BeforehandError, InputError
+from streaming.errors import BeforehandError
 from streaming.event_queue import News
 from streaming.exits import Exit, die
 from streaming.intake import Intake, Source
+from streaming.items import Shop
 from streaming.outputs import Outputs
 from streaming.pages import Answer, Pages, as_json, text
 from streaming.privacy import Pseudonyms
@@ -98,7 +97,7 @@ class WorkerApp(faust.App):
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
-        self.engine = Engine(settings, self.shop, PooledSessionEncoder(self.shop.dimension), self.pseudonyms)
+        self.engine = Engine(settings, self.shop, self.shop.tables.session_encoder(), self.pseudonyms)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
         self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]
@@ -126,7 +125,8 @@ class WorkerApp(faust.App):
             self.batcher,
             self.pseudonyms,
             in_model_thread=self.in_model_thread,
-            switch_model=self.switch_model,
+            open_model=lambda folder: self.shop.opened(folder),
+            serve_model=self.serve_model,
             send=self.send_receipt,
         )
         self.broadcast = Broadcast(
@@ -255,18 +255,10 @@ class WorkerApp(faust.App):
         """Run where the engine runs: one thing at a time, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.model_thread, partial(work, *args))
 
-    def switch_model(self, folder: Path) -> None:
-        """Serve another model folder from now on. The old one stays in place if the new one cannot be read.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        try:
-            shop = self.shop.with_model(folder)
-        except IndexingError as exc:
-            raise InputError(f"model {folder}: {exc}") from exc
-        encoder = PooledSessionEncoder(shop.dimension)
-        self.engine.serve(shop, encoder)
+    def serve_model(self, opened: Shop) -> None:
+        """Answer from this shop from now on, which takes over what the one served so far knows."""
+        shop = self.shop.handed_over(opened)
+        self.engine.serve(shop, shop.tables.session_encoder())
         self.shop = shop
 
     async def send_receipt(self, receipt: Receipt) -> None:

@@ -16,18 +16,21 @@ import polars as pl
 from encoders.catalogue import item_text
 from encoders.errors import EncoderError
 from encoders.graph.facts import Relations
+from encoders.sequence.settings import SequenceSettings
 from encoders.text import TextEncoder, Vectors
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.errors import IndexingError
+from index.forest_fitting import ForestSettings
 from index.lesson import LEARNING_KINDS
 from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import GraphMethod, Tables, TableSettings
 from streaming.errors import InputError
-from streaming.fitting import MOMENTS, Chosen, choose_on, hold_out
+from streaming.fitting import MOMENTS, Chosen, Curve, choose_on, hold_out
 from streaming.graph_choice import choose_graph
 from streaming.items import Shop, items_of
+from streaming.learning import Training, learn_sequence
 from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo
 
@@ -36,6 +39,9 @@ TEXTS_AT_ONCE = 256
 DIGEST_ROWS = 200_000
 TEXT_COLUMNS = ("title", "brand", "category")
 EVENT_COLUMNS = ("kind", "session_id", "time", "item_id", "user_id")
+
+UNTRAINED = Training()
+"""Networks, where there are any, on the CPU and without leaving where they stand."""
 
 Note = Callable[[str, int, int], None]
 """Hears of the stage, what is done of it, and the total."""
@@ -147,12 +153,17 @@ def past_of(
     return Past(info, used, items, facts, rows, Whitening.fit(vectors, TEXT_DIMENSION))
 
 
-def table_settings(info: ShopInfo, relations: Relations = "safe", graph: GraphMethod = "svd") -> TableSettings:
+def table_settings(
+    info: ShopInfo,
+    relations: Relations = "safe",
+    graph: GraphMethod = "svd",
+    sequence: SequenceSettings | None = None,
+) -> TableSettings:
     """How the tables of such a shop are made."""
     counts = CoSettings(self_pairs=info.repeats_allowed)
     if not info.ordered:
         counts = replace(counts, backward=1.0, damping=0.0, by_distance=False)
-    return TableSettings(counts=counts, relations=relations, graph=graph)
+    return TableSettings(counts=counts, relations=relations, graph=graph, sequence=sequence)
 
 
 def ranking_settings(info: ShopInfo) -> RankingSettings:
@@ -166,6 +177,18 @@ def fitted(past: Past, settings: TableSettings, note: Note = _silent) -> Tables:
     return fit_tables(past.events, past.items, past.facts, past.whitening, settings, note)
 
 
+def with_sequence(
+    past: Past, tables: Tables, training: Training, note: Note = _silent
+) -> tuple[Tables, tuple[Curve, ...]]:
+    """These tables with the network that their settings ask for, trained on the past, and how that went."""
+    if tables.settings.sequence is None:
+        return tables, ()
+    texts = past.whitening.apply(past.texts)
+    ids = past.items["item_id"].to_list()
+    space, curves = learn_sequence(past.events, ids, texts, tables.settings.sequence, training, note)
+    return replace(tables, sequence=space), tuple(curves)
+
+
 def stocked(past: Past, tables: Tables, encoder: TextEncoder) -> Shop:
     """A shop with all its items; nothing is chosen yet."""
     shop = Shop(encoder, tables)
@@ -174,11 +197,19 @@ def stocked(past: Past, tables: Tables, encoder: TextEncoder) -> Shop:
 
 
 def choose(
-    past: Past, encoder: TextEncoder, settings: TableSettings, *, moments: int = MOMENTS, note: Note = _silent
+    past: Past,
+    encoder: TextEncoder,
+    settings: TableSettings,
+    *,
+    forest: ForestSettings | None = None,
+    training: Training = UNTRAINED,
+    moments: int = MOMENTS,
+    note: Note = _silent,
 ) -> Chosen:
-    """Weights and calibration, chosen on the last part of the past by tables of what was before it.
+    """Weights, forest and calibration, chosen on the last part of the past by tables of what was before it.
 
     Args:
+        forest: how the forest is grown that ranks the best once more; None: none is.
         moments: to choose on, at most.
     """
     held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
@@ -191,20 +222,32 @@ def choose(
         method: GraphMethod = "svd" if trials[0].method == "svd" else "kge"
         tables = replace(tables, settings=replace(settings, graph=method), graph_vectors=choice.vectors)
         note("facts", 1, 1)
+    tables, curves = with_sequence(past.until(held.before), tables, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
-    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered)
+    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, forest=forest)
     note("weights", 1, 1)
-    return replace(chosen, trials=tuple(trials))
+    named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)
+    return replace(chosen, trials=tuple(trials), curves=(*named, *chosen.curves))
 
 
 def taught(
-    past: Past, encoder: TextEncoder, chosen: Chosen, note: Note = _silent, tables: Tables | None = None
-) -> Shop:
-    """A shop with tables of all of the past, made and ranked as chosen; `tables`: they are fitted already."""
-    shop = stocked(past, tables or fitted(past, chosen.tables, note), encoder)
-    shop.ranking, shop.calibration = asdict(chosen.ranking), chosen.calibration
-    return shop
+    past: Past,
+    encoder: TextEncoder,
+    chosen: Chosen,
+    note: Note = _silent,
+    tables: Tables | None = None,
+    training: Training = UNTRAINED,
+) -> tuple[Shop, tuple[Curve, ...]]:
+    """A shop with tables of all of the past, made and ranked as chosen, and how training of its network went.
+
+    Args:
+        tables: they are fitted already, all but the network.
+    """
+    tables, curves = with_sequence(past, tables or fitted(past, chosen.tables, note), training, note)
+    shop = stocked(past, tables, encoder)
+    shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
+    return shop, curves
 
 
 def build_model(
@@ -213,6 +256,8 @@ def build_model(
     encoder: TextEncoder,
     *,
     settings: TableSettings | None = None,
+    forest: ForestSettings | None = None,
+    training: Training = UNTRAINED,
     until: int | None = None,
     moments: int = MOMENTS,
     note: Note = _silent,
@@ -221,6 +266,7 @@ def build_model(
 
     Args:
         settings: of the tables; None: as `table_settings` has them.
+        forest: how the forest is grown that ranks the best once more; None: none is.
         until: as `past_of` had it, for the manifest.
         moments: that weights are chosen on, at most.
 
@@ -238,9 +284,9 @@ def build_model(
         with ThreadPoolExecutor(1) as beside:
             # Where nothing of them is chosen, the tables of all of the past are fitted while weights are.
             fitting = beside.submit(fitted, past, settings) if settings.graph != "auto" else None
-            chosen = choose(past, encoder, settings, moments=moments, note=heard)
+            chosen = choose(past, encoder, settings, forest=forest, training=training, moments=moments, note=heard)
             tables = fitting.result() if fitting is not None else None
-        shop = taught(past, encoder, chosen, heard, tables)
+        shop, curves = taught(past, encoder, chosen, heard, tables, training)
         heard("writing", 0, 1)
         metrics = {
             "events": len(past.events),
@@ -259,15 +305,20 @@ def build_model(
                     "ranking": asdict(chosen.ranking),
                     "calibration": chosen.calibration.to_dict(),
                     "graph": [trial._asdict() for trial in chosen.trials],
+                    "forest": None if forest is None else asdict(forest),
+                    "moments": moments,
                     "shop": past.info.model_dump(
                         include={"time_zone", "session_idle_ms", "repeats_allowed", "ordered"}
                     ),
                 },
                 metrics=metrics,
+                seeds=seeds_of(settings, forest),
             ),
             shop.tables,
             past.items,
             shop.index,
+            shop.forest,
+            [curve._asdict() for curve in (*curves, *chosen.curves)],
         ).save(folder)
         heard("writing", 1, 1)
     except (EncoderError, IndexingError) as exc:
@@ -275,6 +326,14 @@ def build_model(
     watch.begin(None)
     ranking = {name: value for name, value in asdict(chosen.ranking).items() if isinstance(value, float)}
     return model, BuildReport(str(folder), model.version, metrics, ranking, watch.stages_s)
+
+
+def seeds_of(settings: TableSettings, forest: ForestSettings | None) -> dict[str, int]:
+    """Of everything that draws numbers."""
+    seeds = {"behaviour": settings.behaviour.seed}
+    if settings.sequence is not None:
+        seeds["sequence"] = settings.sequence.seed
+    return seeds if forest is None else seeds | {"forest": forest.seed}
 
 
 def data_digest(events: pl.DataFrame, items: pl.DataFrame) -> str:

@@ -60,6 +60,7 @@ COMMANDS = {
     "dead-letters": Command("streaming.commands.dead_letters:app", "List what could not be read, and send it again."),
     "import": Command("streaming.commands.import_:import_", "Check a shop's files and write them as a shop folder."),
     "build": Command("streaming.commands.shop:build", "Build a model folder from a shop's past."),
+    "train": Command("streaming.commands.train:train", "Train a model on a shop's past, and write its folder."),
     "evaluate": Command(
         "streaming.commands.evaluate:evaluate",
         "Measure the ranking of a model's settings on a shop's past, beside baselines.",

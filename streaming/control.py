@@ -12,7 +12,10 @@ from typing import Any
 from streaming.batcher import Batcher
 from streaming.errors import BeforehandError, InputError
 from streaming.event_queue import Forget
+from streaming.exits import Exit, die
+from streaming.items import Shop
 from streaming.privacy import Pseudonyms
+from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt
 
 logger = logging.getLogger(__name__)
@@ -28,14 +31,16 @@ class Orders:
         pseudonyms: Pseudonyms,
         *,
         in_model_thread: Callable[..., Awaitable[Any]],
-        switch_model: Callable[[Path], None],
+        open_model: Callable[[Path], Shop],
+        serve_model: Callable[[Shop], None],
         send: Callable[[Receipt], Awaitable[None]],
     ) -> None:
         self._worker_id = worker_id
         self._batcher = batcher
         self._pseudonyms = pseudonyms
         self._in_model_thread = in_model_thread
-        self._switch_model = switch_model
+        self._open_model, self._serve_model = open_model, serve_model
+        self._waiting: set[asyncio.Task[None]] = set()
         self._send = send
         self._assigned = asyncio.Event()
         self._sessions: dict[str, int] = {}
@@ -44,16 +49,31 @@ class Orders:
     async def carry_out(self, order: Control, sent: int) -> None:
         """Do what the order says, or refuse it with the reason; a receipt either way. Doing it twice does no harm.
 
+        Returns once it is done; of a switch that is to take effect later, at once.
+
         Args:
             sent: when the order was sent, in ms since the epoch.
         """
+        if order.action == "switch_model" and order.effective_at is not None and order.effective_at > _now():
+            task = asyncio.create_task(self._tell(order, self._do(order, sent)))
+            self._waiting.add(task)
+            task.add_done_callback(self._ended)
+            return
+        await self._tell(order, self._do(order, sent))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            die(Exit.BROADCAST, error)  # as where the order is carried out while its topic is read
+
+    async def _tell(self, order: Control, doing: Awaitable[str]) -> None:
         try:
-            why, done = await self._do(order, sent), True
+            why, done = await doing, True
         except BeforehandError as exc:
             why, done = str(exc), False
         logger.info("control %s, %s: %s", order.control_id, "done" if done else "refused", why)
-        now = time.time_ns() // 1_000_000
-        await self._send(Receipt(control_id=order.control_id, done=done, worker=self._worker_id, time=now, why=why))
+        told = Receipt(control_id=order.control_id, done=done, worker=self._worker_id, time=_now(), why=why)
+        await self._send(told)
 
     async def _do(self, order: Control, sent: int) -> str:
         if order.action == "forget":
@@ -65,7 +85,11 @@ class Orders:
             return f"{order.rule} = {order.value:g}"
         if order.model is None:
             raise InputError("switch_model needs `model`, a model folder; send the order again with it")
-        await self._in_model_thread(self._switch_model, Path(order.model))
+        opened = await asyncio.to_thread(self._open_model, Path(order.model))
+        RankingSettings.of(opened)  # or it is refused now and not when it is to take effect
+        if order.effective_at is not None:
+            await asyncio.sleep(max(0, order.effective_at - _now()) / 1000)
+        await self._in_model_thread(self._serve_model, opened)
         return f"serving {order.model}"
 
     async def _forget(self, order: Control, sent: int) -> str:
@@ -90,3 +114,8 @@ class Orders:
         forget = Forget(sessions, users, asyncio.get_running_loop().create_future())
         await self._batcher.queue.put(forget)
         return await forget.done
+
+
+def _now() -> int:
+    """ms since the epoch."""
+    return time.time_ns() // 1_000_000

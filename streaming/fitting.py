@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from encoders.graph.choosing import Trial
-from encoders.session import PooledSessionEncoder
 from index.calibrating import calibrate
 from index.calibration import Calibration
+from index.candidates import Column
+from index.forest import Forest
+from index.forest_fitting import ForestSettings
 from index.tables import TableSettings
 from index.tuning import Samples, Tuned, tune
+from streaming.forest_choice import Asked, grow_forest
 from streaming.items import Shop
-from streaming.ranking import DIGITS, PARTS, RankingSettings, Raw, decayed, gather
+from streaming.ranking import DIGITS, RankingSettings, Raw, decayed, gather
+from streaming.reranking import PARTS, shortlist
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
 from streaming.teaching import session_tag
@@ -121,7 +125,7 @@ def _moments(events: pl.DataFrame) -> Iterator[Moment]:
 
 def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettings) -> Iterator[tuple[Moment, Raw]]:
     """Each moment with its candidates, as the engine would find them."""
-    sights = Sights(shop, PooledSessionEncoder(shop.dimension))
+    sights = Sights(shop, shop.tables.session_encoder())
     for start in range(0, len(moments), AT_ONCE):
         part = moments[start : start + AT_ONCE]
         seen = [sights.of(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
@@ -129,6 +133,16 @@ def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettin
         for moment, sight, near in zip(part, seen, found, strict=True):
             own = session_tag(moment.session)
             yield moment, gather(decayed(moment.history, settings.decay), sight, near, shop, settings, own)
+
+
+class Curve(NamedTuple):
+    """A figure over the steps of a training."""
+
+    name: str
+    metric: str
+    x_name: str
+    x: list[float]
+    y: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +158,27 @@ class Chosen:
     """Of the shop that it was chosen for."""
     trials: tuple[Trial, ...] = ()
     """Graph vectors that were tried, best first; none: they were not chosen."""
+    forest: Forest | None = None
+    """Ranks the best once more; None: none was grown."""
+    curves: tuple[Curve, ...] = ()
+    """How training went."""
 
 
-def choose_on(moments: Sequence[Moment], shop: Shop, settings: RankingSettings, *, ordered: bool) -> Chosen:
-    """Weights that rank what came next high, and the calibration of the scores that they give.
+def choose_on(
+    moments: Sequence[Moment],
+    shop: Shop,
+    settings: RankingSettings,
+    *,
+    ordered: bool,
+    forest: ForestSettings | None = None,
+) -> Chosen:
+    """Weights that rank what came next high, the forest that ranks the best once more, and the calibration of the
+    scores that they give.
 
     Args:
         shop: its tables fitted on what is before the moments; its whole catalogue in it.
         ordered: what comes next is asked for; else all that comes within the horizon, in any order.
+        forest: how it is grown; None: none is.
     """
     # An item that nobody could have had yet is never right here, and would teach that what it borrows is worth nothing.
     shop.lane.open(False)
@@ -162,7 +189,39 @@ def choose_on(moments: Sequence[Moment], shop: Shop, settings: RankingSettings, 
     ranking = replace(settings, **weights | {"prior": max(weights["prior"], least)})
     shop.lane.open(True)
     shown = list(candidates_of(shop, moments, ranking))
-    return Chosen(ranking, _calibration(shop, shown, ranking), tuned, len(moments), shop.tables.settings)
+    allowed = [_allowed(shop, moment, raw, ranking) for moment, raw in shown]
+    scores = [(raw.parts * ranking.weights).sum(axis=1).round(DIGITS) for _, raw in shown]
+    tables = shop.tables.settings
+    if forest is not None and shown:
+        asked = [
+            Asked(
+                z, shortlist(raw.codes, raw.parts, z, raw.known, shop), may, _right(shop, moment, raw, ordered=ordered)
+            )
+            for (moment, raw), z, may in zip(shown, scores, allowed, strict=True)
+        ]
+        grown = grow_forest(asked, _folds(moments), forest)
+        if grown is not None:
+            calibration = _calibration(shop, shown, allowed, grown.out_of_fold)
+            if calibration.calibrated:
+                curves = [
+                    Curve(name, "ndcg_10", "trees", [float(n + 1) for n in range(len(told))], told)
+                    for name, told in grown.ndcg_10.items()
+                ]
+                return Chosen(
+                    ranking, calibration, tuned, len(moments), tables, forest=grown.forest, curves=tuple(curves)
+                )
+    return Chosen(ranking, _calibration(shop, shown, allowed, scores), tuned, len(moments), tables)
+
+
+def _folds(moments: Sequence[Moment]) -> NDArray[np.uint8]:
+    """(moments,): 0 or 1, whole sessions together."""
+    return np.array([xxh3_64_intdigest(moment.session.encode()) % 2 for moment in moments], np.uint8)
+
+
+def _right(shop: Shop, moment: Moment, raw: Raw, *, ordered: bool) -> NDArray[np.bool_]:
+    """(candidates,): which came; `ordered`: came next."""
+    coming = [item for item, _ in moment.coming[: 1 if ordered else None]]
+    return np.isin(raw.codes, shop.vocabulary.codes(coming))
 
 
 def _samples(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingSettings, *, ordered: bool) -> Samples:
@@ -182,7 +241,7 @@ def _samples(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingS
         targets.append(places[0])
         more.append([place for place in places[1:] if place >= 0])
         missed.append(places[1:].count(-1))
-    folds = np.array([xxh3_64_intdigest(moment.session.encode()) % 2 for moment, _ in found], np.uint8)
+    folds = _folds([moment for moment, _ in found])
     return Samples.of(
         np.concatenate(parts).astype(np.float32) if parts else np.empty((0, len(PARTS)), np.float32),
         np.array(starts),
@@ -193,11 +252,21 @@ def _samples(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingS
     )
 
 
-def _calibration(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingSettings) -> Calibration:
+def _calibration(
+    shop: Shop,
+    found: Sequence[tuple[Moment, Raw]],
+    allowed: Sequence[NDArray[np.bool_]],
+    ordered_by: Sequence[Column],
+) -> Calibration:
+    """
+    Args:
+        allowed: of each moment, which candidates could have been offered.
+        ordered_by: of each moment, (candidates,), what they are ordered by.
+    """
     scores, contexts, hits, sessions = [], [], [], []
-    for moment, raw in found:
-        kept = np.flatnonzero(_allowed(shop, moment, raw, settings))
-        z = (raw.parts[kept] * settings.weights).sum(axis=1)
+    for (moment, raw), may, order in zip(found, allowed, ordered_by, strict=True):
+        kept = np.flatnonzero(may)
+        z = order[kept]
         top = np.argsort(-z, kind="stable")[:TOP]
         soon = {item for item, time in moment.coming if time - moment.time <= HORIZON_MS}
         ids = shop.vocabulary.ids(raw.codes[kept[top]])

@@ -24,6 +24,7 @@ from index.calibration import Calibration
 from index.cold_lane import ColdLane
 from index.cooccurrence import CoOccurrence
 from index.errors import IndexingError
+from index.forest import Forest
 from index.lesson import Lesson
 from index.model import ModelFolder
 from index.nearest import kind_for
@@ -61,6 +62,7 @@ class Shop:
         model: str = "none",
         ranking: Mapping[str, float] | None = None,
         calibration: Calibration | None = None,
+        forest: Forest | None = None,
         index: VectorIndex | None = None,
         described: Mapping[str, str] | None = None,
         marks: Mapping[tuple[str, int], int] | None = None,
@@ -72,6 +74,7 @@ class Shop:
             model: what predictions call the model.
             ranking: settings, as the model folder has them; none: those of `RankingSettings`.
             calibration: of scores; None: they are no probabilities.
+            forest: ranks the best once more; None: nothing does.
             index: vectors of items, in the layout of `tables`; None: none yet.
             described: what the vectors in it were made of, by item.
             marks: last offset of each source (topic, partition) that is in `tables`.
@@ -82,10 +85,11 @@ class Shop:
         self.counts, self.knn, self.graph = self.tables.counts, self.tables.knn, self.tables.graph
         self.layout = self.tables.layout
         self.dimension = self.layout.session
-        """Of an item's vector as the session encoder takes it: text, graph and behaviour."""
+        """Of an item's vector as the session encoder takes it: all but the prior."""
         self.model = model
         self.ranking = dict(ranking or {})
         self.calibration = calibration or Calibration.none("the model brings no calibration")
+        self.forest = forest
         self.snapshot = f"{texts.digest}-{self.tables.digest}"
         """Names the vector space: equal snapshots, equal vectors."""
         self.items: dict[str, Item] = {}
@@ -140,6 +144,7 @@ class Shop:
             model=model.version,
             ranking=model.manifest.settings.get("ranking"),
             calibration=Calibration.from_dict(calibration) if calibration else None,
+            forest=model.forest,
             index=model.index,
             described={item.item_id: description(item) for item in items_of(model.items)},
             marks={source_of(name): mark for name, mark in model.manifest.learned.items()},
@@ -148,14 +153,13 @@ class Shop:
         shop.lane.meet(codes, shop.index.vectors(codes))
         return shop
 
-    def with_model(self, folder: Path) -> Shop:
-        """A shop that knows the same items and facts, under another model. What was learned live since this one was
-        opened is left behind, unless the folder has it.
+    def opened(self, folder: Path) -> Shop:
+        """`open`, with the text encoder of this shop. Any thread may call."""
+        return Shop.open(folder, self._texts)
 
-        Raises:
-            InputError: as `open`; this shop is unchanged, as it is in any case.
-        """
-        other = Shop.open(folder, self._texts)
+    def handed_over(self, other: Shop) -> Shop:
+        """`other`, which was opened and has served nobody yet, with all items and facts that this shop knows. What was
+        learned live since this one was opened is left behind, unless the other's model has it."""
         other.upsert(list(self.items.values()))
         for head, facts in self._told.items():
             if facts is None:
@@ -321,8 +325,8 @@ class Shop:
     def _put(self, item_ids: Sequence[str], texts: Vector) -> tuple[Codes, Vector]:
         """Puts items into the index; their codes and vectors."""
         codes = self.vocabulary.add_all(item_ids)
-        graph, behaviour = self.tables.spaces(item_ids)
-        rows = fusion.assemble(texts, graph, behaviour, self.counts.prior(codes), layout=self.layout)
+        spaces = self.tables.spaces(item_ids, texts)
+        rows = fusion.assemble(texts, *spaces, self.counts.prior(codes), layout=self.layout)
         self.index.upsert(codes, rows)
         self.version += 1
         return codes, rows
@@ -337,12 +341,14 @@ class Shop:
         return [(warm, alike) for warm, alike in self.lane.lenders(code) if self.vocabulary.id(warm) in self.items]
 
     def _text_vector(self, text: str) -> Vector:
-        """(dimension,) of a text, nothing in the other spaces."""
+        """(dimension,) of a text; of the other spaces only that of sequences knows something of it."""
         if text not in self._read:
             self.read([text])
         self._read.move_to_end(text)
         vector = np.zeros(self.dimension, np.float32)
         vector[: self.layout.text] = self._read[text]
+        if (sequence := self.tables.sequence) is not None:
+            vector[-sequence.dimension :] = sequence.vectors([""], vector[None, : self.layout.text])[0]
         return vector
 
     def _text_vectors(self, texts: Sequence[str]) -> Vector:

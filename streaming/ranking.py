@@ -17,12 +17,11 @@ from streaming import bloom, said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words, sellable
 from streaming.records import Level
+from streaming.reranking import PARTS, reordered, shortlist
 from streaming.sessions import SessionState, Step, in_cart, was_bought
 from streaming.sights import Sight
 
-PARTS = ("counts", "neighbours", "text", "graph", "behaviour", "prior")
-"""What a score is made of, in this order everywhere."""
-_COUNTS, _NEIGHBOURS, _TEXT, _GRAPH, _BEHAVIOUR, _PRIOR = range(len(PARTS))
+_COUNTS, _NEIGHBOURS, _TEXT, _GRAPH, _BEHAVIOUR, _SEQUENCE, _PRIOR = range(len(PARTS))
 DIGITS = 9
 """Of a score, so that sums of other roundings are equal."""
 HISTORY = 20
@@ -38,7 +37,8 @@ class RankingSettings:
     """Where candidates come from and what each part weighs; a model folder brings those that suit its shop.
 
     z = sum of weight * part. Parts: `counts` and `neighbours` shares of what followed the history, `text`, `graph` and
-    `behaviour` cosines with the session, where positive, `prior` log popularity; each from 0 to 1.
+    `behaviour` cosines with the session, where positive, `sequence` that with what a network expects next, `prior` log
+    popularity; each from 0 to 1.
     """
 
     counts: float = 1.0
@@ -46,6 +46,7 @@ class RankingSettings:
     text: float = 0.8
     graph: float = 0.1
     behaviour: float = 0.0
+    sequence: float = 0.1
     prior: float = 0.05
     """Weights of the parts. Enough of `prior` to order what nothing else orders."""
     decay: float = 0.6
@@ -74,7 +75,7 @@ class RankingSettings:
 
     @property
     def query_weights(self) -> Vector:
-        """(4,): of text, graph, behaviour and prior, which a query to the index carries."""
+        """(5,): of text, graph, behaviour, sequence and prior, which a query to the index carries."""
         return self.weights[_TEXT:].astype(np.float32)
 
     @classmethod
@@ -98,7 +99,7 @@ class Candidate(NamedTuple):
     """From 0 to 1; a probability where it is calibrated."""
     z: float = 0.0
     parts: tuple[float, ...] = (0.0,) * len(PARTS)
-    """Each weighed; in the order of PARTS; their sum is z."""
+    """Each weighed; in the order of PARTS; their sum is z, where no forest ranked once more."""
     pair: int = -1
     alike: int = -1
     """The items of the history, by number, that `counts` and `neighbours` owe most to; -1: none."""
@@ -198,6 +199,8 @@ class Raw(NamedTuple):
     """What the session as a whole says of how sure the best are, for the calibration; `CONTEXT`."""
     seen: bool
     """The session's vector had its say."""
+    known: Codes
+    """Items of the history, oldest first."""
 
 
 CONTEXT = ("best_counts", "best_neighbours", "best_text", "log_history")
@@ -220,14 +223,16 @@ def gather(
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
     more = np.concatenate((nearest, shop.popular(settings.popular)))
     codes, parts, (pairs, likes) = join(counts, alike, more, len(PARTS))
-    cosines = shop.index.products(codes, sight.vector, shop.layout.ends[:3])  # 0 where the sight is blank
+    cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))
-    return Raw(codes, parts, pairs, likes, (*best, math.log1p(len(history))), not sight.blank)
+    return Raw(codes, parts, pairs, likes, (*best, math.log1p(len(history))), not sight.blank, steps)
 
 
 def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Ranking:
-    """Scores the candidates: z as the sum of the weighed parts, and from it the score, by the shop's calibration."""
+    """Scores the candidates: z as the sum of the weighed parts, the best ranked once more where the shop has a forest
+    for it, and from z the score, by the shop's calibration."""
     parts, z = weighed(raw.parts, settings.weights, DIGITS)  # (candidates, parts), (candidates,)
+    z = ranked(raw, z, shop)
     scores = shop.calibration.apply(z, raw.context)
     level: Level = "popular"
     if raw.seen:
@@ -236,6 +241,14 @@ def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Rank
         level = "graph"
     scored = Scored(shop.vocabulary, raw.codes, z, scores, parts, raw.pairs, raw.alike)
     return Ranking(scored, level, sight.words, shop.calibration.calibrated, sight.shift)
+
+
+def ranked(raw: Raw, z: Column, shop: Shop) -> Column:
+    """What candidates are ordered by, given the sums of their weighed parts; both (candidates,)."""
+    if shop.forest is None:
+        return z
+    best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
+    return reordered(z, best.places, best.rows, shop.forest)
 
 
 def decayed(history: Sequence[Step], decay: float) -> list[tuple[str, float]]:

@@ -19,8 +19,9 @@ from encoders.graph.adjacency import Around
 from encoders.graph.facts import YES, Fact, label, relation_words
 from index.rows import crossed
 from streaming.items import Shop, Words
-from streaming.ranking import PARTS, Candidate
+from streaming.ranking import Candidate
 from streaming.records import Reason
+from streaming.reranking import PARTS
 from streaming.sentences import Thing, Wording, say
 from streaming.sessions import KINDS, Step
 
@@ -228,6 +229,11 @@ def _behaviour(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     return None if pair is None else _cited("together", seen.codes[pair.place], seen, shop)
 
 
+def _sequence(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
+    """What a network expects next is told by what bears it out: a pair that met, else what is near in words."""
+    return _behaviour(offer, seen, shop) or _near(offer, seen, shop)
+
+
 def _popular(offer: Candidate, _seen: _Seen, shop: Shop) -> Reason | None:
     code = np.array([shop.vocabulary.code(offer.item_id)], np.int32)
     if shop.counts.prior(code)[0] < POPULAR or shop.counts.seen(code)[0] < VISITORS:
@@ -241,6 +247,7 @@ _OF: dict[str, Callable[[Candidate, _Seen, Shop], Reason | None]] = {
     "text": _near,
     "graph": _fact,
     "behaviour": _behaviour,
+    "sequence": _sequence,
     "prior": _popular,
 }
 _ASKED = tuple(_OF[part] for part in PARTS)

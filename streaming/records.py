@@ -183,6 +183,8 @@ class Control(Record, kw_only=True):
     """`forget`: the person, as the site names them."""
     model: Annotated[str, Meta(max_length=4096)] | None = None
     """`switch_model`: the model folder."""
+    effective_at: Time | None = None
+    """`switch_model`: when all workers, having read the folder, change over; absent: at once."""
     rule: Id | None = None
     """`set_rule`: the name of a rule setting, such as `daily_cap`."""
     value: Finite | None = None

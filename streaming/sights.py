@@ -53,7 +53,7 @@ class Folded:
     last_time: int | None
     """Of the last step that had a vector; None: none had."""
     slow: Vector | None
-    """The slow mean of the vectors after each such step."""
+    """The slow mean of what the vectors after each such step say of what the session is about."""
     shift: float | None
     """As `Sight.shift`."""
     sight: Vector
@@ -75,6 +75,7 @@ class Sights:
                 "vectors; use the encoder that was built with the model folder"
             )
         self._shop, self._encoder = shop, encoder
+        self._drifting = shop.dimension - shop.layout.sequence  # what a session is about, and not what may come next
         self._folded: OrderedDict[str, Folded] = OrderedDict()
 
     def of(self, session: str, history: tuple[Step, ...]) -> Sight:
@@ -102,7 +103,8 @@ class Sights:
             times = [step.time for step in steps]
             gaps = [now - before for before, now in pairwise([times[0] if last_time is None else last_time, *times])]
             states = self._encoder.steps(state, items, [step.kind for step in steps], gaps)
-            vectors = now = self._encoder.vectors(states)
+            vectors = self._encoder.vectors(states)
+            now = np.ascontiguousarray(vectors[:, : self._drifting])  # (n, drifting)
             if slow is None:
                 slow, now = now[0], now[1:]
             if len(now):
@@ -132,7 +134,7 @@ def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) 
     """The items nearest to each session, in one search; none where there is nothing to search with.
 
     Args:
-        weights: of text, graph, behaviour and prior, which the queries carry.
+        weights: of text, graph, behaviour, sequence and prior, which the queries carry.
     """
     found = [_NO_CODES for _ in sights]
     asking = {place: sight for place, sight in enumerate(sights) if sight is not None and not sight.blank}

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from encoders.graph.facts import GOES_WITH, Fact, catalogue_facts, table_facts
-from encoders.session import PooledSessionEncoder
 from streaming.building import Past
 from streaming.items import Shop, items_of
 from streaming.ranking import Candidate, RankingSettings, gather, weigh, weighted
@@ -144,7 +143,7 @@ def _ranked(
 ) -> tuple[list[Candidate], list[Step]]:
     """All candidates, best first, as the engine ranks them; and the steps of the history."""
     steps = [Step(time, place, VIEW, item_id) for place, (item_id, time) in enumerate(history)]
-    sight = Sights(shop, PooledSessionEncoder(shop.dimension)).of("audit", tuple(steps))
+    sight = Sights(shop, shop.tables.session_encoder()).of("audit", tuple(steps))
     near = search(shop, [sight], settings.query_weights, settings.nearest)[0]
     weights = weighted([item_id for item_id, _ in history], settings.decay)
     raw = gather(weights, sight, near, shop, settings, own=0)

@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from encoders.session import PooledSessionEncoder
 from index.lesson import LEARNING_KINDS
 from index.model import ModelFolder
 from streaming import codec, topics
@@ -75,7 +74,7 @@ def backtest(
         texts = open_things.enter_context(text_encoder(settings))
         goods = Shop.open(model, texts)
         _fill(goods, folder, say)
-        engine = Engine(settings, goods, PooledSessionEncoder(goods.dimension), pseudonyms)
+        engine = Engine(settings, goods, goods.tables.session_encoder(), pseudonyms)
         engine.ranked = DEPTH
         source = EventLog(folder.path.name, log, lambda exc: say.print(f"refused: {exc}", markup=False))
         run = Backtest(engine, source, pseudonyms, partitions=partitions, learn=not frozen)

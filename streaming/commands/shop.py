@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -29,19 +30,24 @@ _STAGES = {
     "facts": "choosing graph vectors",
     "behaviour": "behaviour vectors",
     "index": "placing items",
+    "network": "training a network",
     "weights": "choosing weights",
     "writing": "writing",
 }
 
 
-class _Graph(StrEnum):
+class GraphChoice(StrEnum):
+    """How facts become vectors."""
+
     AUTO = "auto"
     SVD = "svd"
     KGE = "kge"
     NONE = "none"
 
 
-class _Relations(StrEnum):
+class RelationsChoice(StrEnum):
+    """Which facts are looked at."""
+
     SAFE = "safe"
     ALL = "all"
 
@@ -53,19 +59,19 @@ def build(
         str | None, typer.Option(metavar="TIME", help="Look at events before it only: 2017-11-01, or ms. UTC.")
     ] = None,
     relations: Annotated[
-        _Relations,
+        RelationsChoice,
         typer.Option(
             help="safe: without facts that a crawl took from visitors, which may know what came later "
             "(also_bought, also_viewed, bought_together); all: with them."
         ),
-    ] = _Relations.SAFE,
+    ] = RelationsChoice.SAFE,
     graph: Annotated[
-        _Graph,
+        GraphChoice,
         typer.Option(
             help="How facts become vectors: by singular values, by a knowledge graph embedding, or by whichever ranks"
             " better on the last part of the past, beside a shuffled control."
         ),
-    ] = _Graph.AUTO,
+    ] = GraphChoice.AUTO,
     as_json: Json = False,
 ) -> None:
     """Build a model folder from a shop's past.
@@ -77,13 +83,7 @@ def build(
     settings = Settings.from_environment()
     folder = ShopFolder(shop)
     say = Console(stderr=True, highlight=False)
-    events, events_told = folder.table("events")
-    items, items_told = folder.table("items")
-    facts, facts_told = folder.table("facts")
-    for told in (events_told, items_told, facts_told):
-        if told.kept < told.read:
-            aside = f"{told.read - told.kept:,} of {told.read:,} rows of {told.file} were set aside; see `import`"
-            say.print(aside, markup=False, soft_wrap=True)
+    events, items, facts = read_tables(folder, say)
     with text_encoder(settings) as texts, stage_bars(say) as note:
         before = moment(until, "--until")
         past = past_of(events, items, facts, folder.info, texts, until=before, note=note)
@@ -98,7 +98,20 @@ def build(
     if as_json:
         print(json.dumps(built.as_json()))
     else:
-        _tell_build(built)
+        tell_build(built)
+
+
+def read_tables(folder: ShopFolder, say: Console) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Events, items and facts; how many rows were set aside is said."""
+    tables = []
+    for name in ("events", "items", "facts"):
+        table, told = folder.table(name)
+        tables.append(table)
+        if told.kept < told.read:
+            aside = f"{told.read - told.kept:,} of {told.read:,} rows of {told.file} were set aside; see `import`"
+            say.print(aside, markup=False, soft_wrap=True)
+    events, items, facts = tables
+    return events, items, facts
 
 
 @contextmanager
@@ -123,7 +136,8 @@ def stage_bars(console: Console) -> Iterator[Note]:
         bars.stop()
 
 
-def _tell_build(report: BuildReport) -> None:
+def tell_build(report: BuildReport) -> None:
+    """What was built, for people."""
     console = Console(highlight=False)
     table = Table("stage", "s", box=None, pad_edge=False)
     table.columns[1].justify = "right"

@@ -9,7 +9,7 @@ from streaming.evaluation.evaluation import Entry
 from streaming.evaluation.moments import Ranker
 from streaming.evaluation.nearest_text import LastItemsText, Vectors
 from streaming.evaluation.popularity import DecayedPopularity, Popularity
-from streaming.evaluation.product import SHUFFLED, VARIANTS, Product, Workshop
+from streaming.evaluation.product import SHUFFLED, UNRANKED, VARIANTS, Product, Workshop
 
 
 def contest(
@@ -34,6 +34,8 @@ def contest(
     if variants:
         for name, changed in VARIANTS.items():
             yield Entry(Product(workshop, name, changed, teach=online), "variant", teach=online)
+        if workshop.forest is not None:
+            yield Entry(Product(workshop, UNRANKED, teach=online), "variant", teach=online)
         yield Entry(Product(workshop, SHUFFLED, teach=online), "variant", teach=online)
     yield from _both(Popularity, online)
     yield from _both(DecayedPopularity, online)

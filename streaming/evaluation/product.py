@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from encoders.graph.vectors import shuffled
-from encoders.session import PooledSessionEncoder
 from encoders.text import TextEncoder
+from index.forest_fitting import ForestSettings
 from index.lesson import Lesson
 from index.meetings import lesson_context
 from index.tables import TableSettings
@@ -18,15 +18,21 @@ from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked
 from streaming.fitting import Chosen
 from streaming.items import Shop, items_of
-from streaming.ranking import DIGITS, HISTORY, PARTS, RankingSettings, decayed, gather
+from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather, ranked
+from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
 from streaming.teaching import CONTEXT, session_tag
 
 NAME = "beforehand"
-_CALLED = {"text": "text (no network)", "prior": "popularity"}
-VARIANTS: Mapping[str, Mapping[str, float]] = {f"without {_CALLED.get(part, part)}": {part: 0.0} for part in PARTS}
+_CALLED = {"prior": "popularity"}
+VARIANTS: Mapping[str, Mapping[str, float]] = {
+    **{f"without {_CALLED.get(part, part)}": {part: 0.0} for part in PARTS},
+    "without any network": {"text": 0.0, "sequence": 0.0},
+}
 """Weights of the ranking that are changed, by what the product is called then: one for each part of the score."""
+UNRANKED = "without the forest"
+"""What it is called where nothing ranks the best once more."""
 SHUFFLED = "shuffled graph"
 SEED = 20_140_723
 
@@ -38,6 +44,9 @@ class Workshop:
     encoder: TextEncoder
     settings: TableSettings
     """Of the model that is evaluated."""
+    forest: ForestSettings | None
+    moments: int
+    """Of the model, likewise: how its forest was grown, and on how many moments at most."""
     past: Past
     """The whole shop; of its events only those of a part are learned from."""
     as_built: Path | None = None
@@ -67,8 +76,9 @@ class Workshop:
     def _taught(self, part: TrainingPart) -> Shop:
         past = self.past.until(part.events)
         if self._chosen is None or self._chosen[0] is not part:
-            self._chosen = part, choose(past, self.encoder, self.settings)
-        return taught(past, self.encoder, self._chosen[1])
+            chosen = choose(past, self.encoder, self.settings, forest=self.forest, moments=self.moments)
+            self._chosen = part, chosen
+        return taught(past, self.encoder, self._chosen[1])[0]
 
 
 class Product:
@@ -94,7 +104,7 @@ class Product:
         self._shop = self._workshop.shop_of(part, anew=self._teach or self.name == SHUFFLED)
         self._settings = replace(RankingSettings.of(self._shop), **self._changed)  # type: ignore[arg-type]
         self._catalogue = part.catalogue
-        self._sights = Sights(self._shop, PooledSessionEncoder(self._shop.dimension))
+        self._sights = Sights(self._shop, self._shop.tables.session_encoder())
         self._histories: dict[int, tuple[list[str], list[int]]] = {}
         sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
         self._tags = {number: session_tag(session) for number, session in sessions.items()}
@@ -116,8 +126,11 @@ class Product:
         )
         codes = self._catalogue.codes(self._shop.vocabulary.ids(raw.codes))
         z = (raw.parts * self._settings.weights).sum(axis=1).round(DIGITS)
+        if self.name != UNRANKED:
+            z = ranked(raw, z, self._shop)
         calibration = self._shop.calibration
-        return Ranked(codes, z, calibration.apply(z, raw.context) if calibration.calibrated else None)
+        sure = calibration.calibrated and self.name != UNRANKED
+        return Ranked(codes, z, calibration.apply(z, raw.context) if sure else None)
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""

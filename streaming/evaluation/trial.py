@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from encoders.text import TextEncoder
+from index.forest_fitting import ForestSettings
 from index.model import ModelFolder
 from streaming.building import past_of
 from streaming.errors import InputError, LeakError
@@ -76,7 +77,9 @@ def run(
     past = past_of(log.events, log.items, log.facts, log.info, encoder, note=note)
     vectors = text_vectors(past, log.catalogue) if log.info.titles else None
     alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
-    product = Workshop(encoder, model.tables.settings, past, folder if plan.as_built else None)
+    told = model.manifest.settings
+    forest = None if told.get("forest") is None else ForestSettings(**told["forest"])
+    product = Workshop(encoder, model.tables.settings, forest, told["moments"], past, folder if plan.as_built else None)
     online = plan.protocol == "temporal"
     networks = _networks(plan, shelf, split, note)
     answers = ask_all(split, contest(product, vectors, networks, online=online, variants=plan.variants), note)

@@ -63,6 +63,6 @@ def placed(tables: Tables, items: pl.DataFrame = ITEMS) -> VectorIndex:
     codes = tables.vocabulary.codes(item_ids)
     texts = DummyTextEncoder().encode(items["title"].to_list())
     index.upsert(
-        codes, fusion.assemble(texts, *tables.spaces(item_ids), tables.counts.prior(codes), layout=tables.layout)
+        codes, fusion.assemble(texts, *tables.spaces(item_ids, texts), tables.counts.prior(codes), layout=tables.layout)
     )
     return index

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from encoders.behaviour import BehaviourSettings
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index.lesson import Lesson
@@ -113,7 +112,7 @@ def engine_for(
         triggers=TriggerSettings(**({"offers": 2} | (triggers or {}))),
         worker=WorkerSettings(**(worker or {})),
     )
-    return Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None), ranking)
+    return Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None), ranking)
 
 
 class Visitor:

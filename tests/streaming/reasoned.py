@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from streaming.items import Shop
-from streaming.ranking import PARTS, Candidate
+from streaming.ranking import Candidate
 from streaming.reasons import explain
 from streaming.records import Reason
+from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 
 

@@ -113,7 +113,7 @@ def nearest(shop: Shop, words: str) -> list[str]:
     """The five items whose texts are nearest to some words, best first."""
     shop.read([words])
     _, (vector,) = shop.vectors_of([Step(1, 1, KINDS.index("search"), words)], (words,))
-    query = fusion.query(vector, [1, 0, 0, 0], layout=shop.layout)[0]
+    query = fusion.query(vector, [1, 0, 0, 0, 0], layout=shop.layout)[0]
     (found,) = shop.index.search(query[None, :], 5)
     near = (shop.index.vectors(found) @ query).tolist()
     return [item_id for _, item_id in sorted(zip(near, shop.vocabulary.ids(found), strict=True), reverse=True)]

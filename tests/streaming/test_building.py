@@ -172,7 +172,7 @@ def test_what_was_chosen_is_what_is_served(tmp_path: Path) -> None:
 def test_tables_are_of_the_whole_past_though_weights_were_chosen_on_its_end() -> None:
     info, texts = ShopInfo(session_idle_ms=0), DummyTextEncoder()
     made = past(info)
-    shop = taught(made, texts, choose(made, texts, table_settings(info)))
+    shop, _ = taught(made, texts, choose(made, texts, table_settings(info)))
     code = shop.vocabulary.code
     assert shop.counts.support(code("tea"), code("mug")) == 9
     assert shop.counts.seen(shop.vocabulary.codes(["tea", "mug", "jam"])).tolist() == [9, 9, 9]
@@ -181,7 +181,7 @@ def test_tables_are_of_the_whole_past_though_weights_were_chosen_on_its_end() ->
 def test_a_served_model_ranks_as_the_shop_it_was_made_of(tmp_path: Path) -> None:
     info, texts = ShopInfo(), DummyTextEncoder()
     made = past(info)
-    shop = taught(made, texts, choose(made, texts, table_settings(info)))
+    shop, _ = taught(made, texts, choose(made, texts, table_settings(info)))
     built(tmp_path / "model", info)
     served = Shop.open(tmp_path / "model", texts)
     served.upsert(list(items_of(ITEMS)))

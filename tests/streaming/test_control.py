@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from encoders.text import DummyTextEncoder
 from streaming.app import WorkerApp, create_app
 from streaming.control import Orders
 from streaming.errors import InputError
 from streaming.event_queue import Forget
-from streaming.items import items_of
+from streaming.items import Shop, items_of
 from streaming.privacy import Pseudonyms
-from streaming.ranking import PARTS, RankingSettings
+from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt
+from streaming.reranking import PARTS
 from streaming.settings import EncoderSettings, Settings, TriggerSettings, WorkerSettings
 from tests.index.small_tables import ITEMS
 from tests.stories.small_shop import Visitor, offers
@@ -28,6 +31,7 @@ class Bench:
     def __init__(self) -> None:
         self.rules: list[tuple[str, float]] = []
         self.models: list[Path] = []
+        self.switched: list[float] = []
         self.forgets: list[Forget] = []
         self.receipts: list[Receipt] = []
         self.engine = self.queue = self
@@ -36,7 +40,8 @@ class Bench:
             self,  # type: ignore[arg-type]
             Pseudonyms("a secret of the tests, long enough"),
             in_model_thread=self.in_model_thread,
-            switch_model=self.switch_model,
+            open_model=self.open_model,
+            serve_model=self.serve_model,
             send=self.send,
         )
 
@@ -45,10 +50,14 @@ class Bench:
             raise InputError(f"rule {name!r} does not exist")
         self.rules.append((name, value))
 
-    def switch_model(self, folder: Path) -> None:
+    def open_model(self, folder: Path) -> Shop:
         if folder.name == "broken":
             raise InputError(f"model {folder}: not whole")
-        self.models.append(folder)
+        return Shop(DummyTextEncoder(), model=str(folder))
+
+    def serve_model(self, opened: Shop) -> None:
+        self.models.append(Path(opened.model))
+        self.switched.append(time.time())
 
     async def put(self, forget: Forget) -> None:
         self.forgets.append(forget)
@@ -80,6 +89,26 @@ def test_switches_the_model() -> None:
     bench = Bench()
     assert bench.carry_out(action="switch_model", model="models/b").done
     assert bench.models == [Path("models/b")]
+
+
+def test_a_switch_waits_for_its_time_and_holds_nothing_else_up() -> None:
+    bench, at = Bench(), time.time() + 0.4
+
+    async def story() -> None:
+        later = Control(control_id="c1", action="switch_model", model="models/b", effective_at=int(at * 1000))
+        broken = Control(control_id="c2", action="switch_model", model="broken", effective_at=int(at * 1000))
+        past = Control(control_id="c3", action="switch_model", model="models/a", effective_at=1_500_000_000_000)
+        for order in (later, broken, past):
+            await bench.orders.carry_out(order, SENT)
+        assert bench.models == [Path("models/a")]
+        while len(bench.receipts) < 3:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+    assert bench.models == [Path("models/a"), Path("models/b")]
+    assert at - 0.002 <= bench.switched[-1] < at + 5
+    assert {receipt.control_id: receipt.done for receipt in bench.receipts} == {"c1": True, "c2": False, "c3": True}
+    assert bench.receipts[-1].control_id == "c1"  # what is broken is refused before
 
 
 @pytest.mark.parametrize(
@@ -154,8 +183,11 @@ class Served(Bench):
         self.app.shop.upsert(list(items_of(ITEMS)))
         self.visitor = Visitor(self.app.engine)
 
-    def switch_model(self, folder: Path) -> None:
-        self.app.switch_model(folder)
+    def open_model(self, folder: Path) -> Shop:
+        return self.app.shop.opened(folder)
+
+    def serve_model(self, opened: Shop) -> None:
+        self.app.serve_model(opened)
 
 
 def test_from_a_switch_on_answers_come_from_the_other_model(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from streaming.fitting import (
     hold_out,
 )
 from streaming.items import Shop
-from streaming.ranking import PARTS, RankingSettings, weigh
+from streaming.ranking import RankingSettings, weigh
+from streaming.reranking import PARTS
 from streaming.shop import ShopInfo
 from streaming.sights import Sight
 from tests.index.small_tables import FACTS, MINUTE, START

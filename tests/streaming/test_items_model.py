@@ -34,6 +34,10 @@ from tests.streaming.small_past import (
 VIEW = KINDS.index("view")
 
 
+def switched(shop: Shop, folder: Path) -> Shop:
+    return shop.handed_over(shop.opened(folder))
+
+
 def test_a_model_folder_is_served(tmp_path: Path) -> None:
     folder = model_at(tmp_path / "model", *PAST, told=ranking_of(RankingSettings(text=0.3, repeat=True)))
     texts = Listening()
@@ -74,7 +78,7 @@ def test_a_switch_of_the_model_keeps_items_and_facts_and_learns_nothing_twice(tm
     shop.upsert_facts(facts_of("tea", ("made_of", "clay")))
     shop.met(told("new", "copper pot"))
     shop.learn(lesson(5))
-    other = shop.with_model(model_at(tmp_path / "model", *PAST, text=texts.digest))
+    other = switched(shop, model_at(tmp_path / "model", *PAST, text=texts.digest))
     assert other.items == shop.items
     assert ("tea", "made_of", "clay") in [tuple(fact) for fact in other.graph.facts("tea")]
     assert nearest(other, "pot")[0] == "tea"
@@ -90,7 +94,7 @@ def test_a_switch_to_a_model_that_contains_more_than_was_heard_counts_nothing_tw
     shop, _ = shop_of("tea pot", "mug")
     shop.learn(lesson(3))
     shop.learn(lesson(9, partition=1))
-    other = shop.with_model(model_at(tmp_path / "model", *PAST, learned={"browses/0": 7, "browses/1": 2}))
+    other = switched(shop, model_at(tmp_path / "model", *PAST, learned={"browses/0": 7, "browses/1": 2}))
     other.learn(lesson(4, 7, 8))
     other.learn(lesson(9, 10, partition=1))
     assert support(other, "tea", "mug") == 3 + 2
@@ -102,7 +106,7 @@ def test_facts_that_were_taken_back_do_not_come_back_with_another_model(tmp_path
     shop.upsert(list(items_of(ITEMS)))
     assert ("mug", "made_for", "tea") in [tuple(fact) for fact in shop.graph.facts("mug")]
     shop.remove_facts("mug")
-    for each in (shop, shop.with_model(folder)):
+    for each in (shop, switched(shop, folder)):
         assert ("mug", "made_for", "tea") not in [tuple(fact) for fact in each.graph.facts("mug")]
         assert ("mug", GOES_WITH, "pot") in [tuple(fact) for fact in each.graph.facts("mug")]
 

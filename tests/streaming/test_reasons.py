@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from streaming.ranking import PARTS
 from streaming.reasons import NEAR, POPULAR
 from streaming.records import Item, Reason
+from streaming.reranking import PARTS
 from tests.index.small_tables import FACTS
 from tests.stories.small_shop import stocked
 from tests.streaming import small_past

@@ -77,7 +77,7 @@ def test_reasons_hold_and_offers_rest_on_what_they_cite() -> None:
     texts, info = DummyTextEncoder(), ShopInfo()
     past = past_of(events, items, facts, info, texts)
     settings = table_settings(info)
-    shop = taught(past, texts, choose(past, texts, settings))
+    shop, _ = taught(past, texts, choose(past, texts, settings))
     found = audited(shop, Audit(past), _histories(past.events, 100))
     assert found.checked.total() > 500, _told(found)
     assert not found.faults, found.faults[:5]

@@ -11,9 +11,10 @@ import pytest
 from encoders.graph.facts import GOES_WITH
 from encoders.session import PooledSessionEncoder
 from streaming.items import Shop
-from streaming.ranking import PARTS, Candidate, RankingSettings, decayed, gather, weigh
+from streaming.ranking import Candidate, RankingSettings, decayed, gather, weigh
 from streaming.reasons import explain
 from streaming.records import Item, Reason
+from streaming.reranking import PARTS
 from streaming.sessions import Step
 from streaming.sights import Sights, search
 from tests.index.small_tables import FACTS

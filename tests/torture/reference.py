@@ -8,7 +8,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from streaming import topics
 from streaming.decisions import prediction_id
@@ -60,7 +59,7 @@ def decide(result: Reference, settings: Settings, profile: Profile) -> None:
     texts = DummyTextEncoder()
     shop = Shop(texts)
     shop.upsert(items(profile))
-    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms.from_settings(settings))
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(settings))
     by_session: dict[str, list[Event]] = {}
     for event in result.events:
         by_session.setdefault(event.session, []).append(event)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from streaming import codec
 from streaming.engine import Engine
@@ -61,7 +60,7 @@ def loop() -> Came:
     decide(result, settings, PROFILE)
     shop = Shop(DummyTextEncoder())
     shop.upsert(items(PROFILE))
-    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms.from_settings(settings))
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(settings))
     states: dict[str, SessionState] = {}
     decisions: list[Prediction] = []
     arrivals = _interleaved(log)

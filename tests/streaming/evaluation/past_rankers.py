@@ -21,6 +21,7 @@ from streaming.evaluation.nearest_text import text_vectors
 from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import temporal
 from streaming.evaluation.shelf import Settings, Shelf
+from streaming.fitting import MOMENTS
 from streaming.shop import ShopInfo
 from tests.streaming.evaluation.logs import START
 
@@ -74,7 +75,7 @@ def entries_of(log: Log, split: Split, folder: Path, *, online: bool) -> list[En
     """The product, its variants and all baselines, the trained ones too."""
     texts = DummyTextEncoder()
     past = past_of(log.events, log.items, log.facts, log.info, texts)
-    workshop = Workshop(texts, table_settings(log.info), past)
+    workshop = Workshop(texts, table_settings(log.info), None, MOMENTS, past)
     networks = Shelf(folder, networks=SMALL).rankers(split.part, train=True)
     return list(contest(workshop, text_vectors(past, log.catalogue), networks, online=online))
 

@@ -22,6 +22,7 @@ from streaming.evaluation.log import Log, TrainingPart
 from streaming.evaluation.moments import Split
 from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import temporal
+from streaming.fitting import MOMENTS
 from tests.streaming.evaluation.logs import START
 from tests.streaming.evaluation.past_rankers import ITEMS, LENGTH, SESSIONS, TEST, answered, log_of_rows, rows_of
 
@@ -143,7 +144,7 @@ def test_the_graph_of_behaviour_is_of_the_training_window_alone() -> None:
     whole = log.part(np.arange(len(log)))
 
     def leads_to(part: TrainingPart) -> set[str]:
-        shop = Workshop(texts, table_settings(log.info), past).shop_of(part, anew=False)
+        shop = Workshop(texts, table_settings(log.info), None, MOMENTS, past).shop_of(part, anew=False)
         return {fact.tail for fact in shop.tables.graph.facts("i0")}
 
     assert "i15" not in leads_to(split.part)

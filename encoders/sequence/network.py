@@ -1,0 +1,126 @@
+"""The sequence networks in PyTorch, as they are trained: a GRU, and the causal BERT that it may learn from.
+
+Both take item vectors [text | free | kind | gap] and give, at each event, a direction in the items' space; what comes
+next is told from other items by a softmax over cosines.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import BertConfig, BertModel
+
+from encoders.sequence.gru import GruWeights
+from encoders.sequence.settings import EXTRAS, LONGEST, SequenceSettings
+from encoders.session import Vector
+
+FIRST_SPREAD = 0.1
+"""Of free numbers where items have no text to begin from."""
+FIRST_SHARPNESS = 14.0
+SHARPEST = 100.0
+"""What cosines are multiplied by before the softmax: at first, and at most."""
+
+
+class ItemTable(nn.Module):
+    """Items' vectors, of length 1: frozen text and free numbers, 0 at first where there is text."""
+
+    def __init__(self, texts: Vector, free: int) -> None:
+        """`texts`: (items, text), each of length 1 or zeros."""
+        super().__init__()
+        self.text: torch.Tensor
+        self.register_buffer("text", torch.from_numpy(texts))
+        spread = torch.where(self.text.any(dim=1, keepdim=True), 0.0, FIRST_SPREAD) if texts.size else FIRST_SPREAD
+        self.free = nn.Parameter(torch.randn(len(texts), free) * spread)
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """(..., dimension) of items."""
+        return functional.normalize(torch.cat([self.text[codes], self.free[codes]], dim=-1), dim=-1)
+
+    def all(self) -> torch.Tensor:
+        """(items, dimension)."""
+        return functional.normalize(torch.cat([self.text, self.free], dim=-1), dim=-1)
+
+
+class SequenceNetwork(nn.Module):
+    """Item table, encoder, and the way back into the items' space."""
+
+    def __init__(self, texts: Vector, settings: SequenceSettings, encoder: str) -> None:
+        """
+        Args:
+            encoder: `gru` or `bert`.
+        """
+        super().__init__()
+        self.gru: nn.GRU | None = None
+        self.table = ItemTable(texts, settings.free)
+        width, hidden = settings.dimension, settings.hidden
+        self.dropout = nn.Dropout(settings.dropout)
+        if encoder == "gru":
+            self.gru = nn.GRU(width + EXTRAS, hidden, batch_first=True)
+        else:
+            self.into = nn.Linear(width + EXTRAS, hidden)
+            self.bert = BertModel(
+                BertConfig(
+                    vocab_size=1,
+                    hidden_size=hidden,
+                    num_hidden_layers=2,
+                    num_attention_heads=4,
+                    intermediate_size=2 * hidden,
+                    hidden_dropout_prob=settings.dropout,
+                    attention_probs_dropout_prob=settings.dropout,
+                    max_position_embeddings=LONGEST,
+                    is_decoder=True,
+                ),
+                add_pooling_layer=False,
+            )
+        self.out = nn.Linear(hidden, width)
+        self.skip = nn.Parameter(torch.ones(1))
+        self.sharpness = nn.Parameter(torch.tensor(math.log(FIRST_SHARPNESS)))
+
+    def forward(self, codes: torch.Tensor, told: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Directions, (b, t, dimension), each of length 1.
+
+        Args:
+            codes: (b, t), 0 where there is nothing. told: (b, t, EXTRAS). there: (b, t), bool.
+        """
+        items = self.dropout(self.table(codes))
+        inputs = torch.cat([items, told], dim=-1)
+        if self.gru is not None:
+            hidden, _ = self.gru(inputs)
+        else:
+            hidden = self.bert(inputs_embeds=self.into(inputs), attention_mask=there.long()).last_hidden_state
+        return functional.normalize(self.out(self.dropout(hidden)) + self.skip * items, dim=-1)
+
+    def scale(self) -> torch.Tensor:
+        """What cosines are multiplied by."""
+        return self.sharpness.exp().clamp(max=SHARPEST)
+
+    def loss(self, found: torch.Tensor, targets: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+        """Sampled softmax: the mean log loss of what came, told from items that all share; itself among them is left
+        out.
+
+        Args:
+            found: (n, dimension), directions. targets: (n,), codes. negatives: (m,), codes drawn evenly.
+        """
+        scale = self.scale()
+        right = (found * self.table(targets)).sum(dim=-1, keepdim=True) * scale  # (n, 1)
+        wrong = found @ self.table(negatives).T * scale  # (n, m)
+        wrong = wrong + math.log(len(self.table.free) / len(negatives))
+        wrong = wrong.masked_fill(negatives[None, :] == targets[:, None], -1e9)
+        return functional.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(targets))
+
+    def weights(self) -> GruWeights:
+        """Of the GRU, for serving."""
+        if self.gru is None:
+            raise TypeError("a BERT has no weights of a GRU")
+        gru = self.gru
+        names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
+        parts = [gru.get_parameter(name) for name in names]
+        return GruWeights(*(_array(part) for part in (*parts, self.out.weight, self.out.bias, self.skip)))
+
+
+def _array(tensor: torch.Tensor) -> Vector:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy().astype(np.float32))

@@ -1,0 +1,101 @@
+"""The space of what comes next: a vector of each item, and the GRU whose outcome lies in the same space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from encoders.errors import EncoderError
+from encoders.packing import pack, unpack
+from encoders.sequence.gru import GruSessionEncoder, GruWeights
+from encoders.session import PooledSessionEncoder, Vector
+
+_LEAST = 1e-12
+
+
+class SequenceSpace:
+    """Item vectors [text | free], of length 1: the first axes of the item's whitened text, and what training found.
+
+    An item that training never saw has its text alone. Read-only: any thread may call.
+    """
+
+    def __init__(self, item_ids: Sequence[str], free: Vector, text: int, weights: GruWeights) -> None:
+        """
+        Args:
+            item_ids: each once.
+            free: (n, free dimension), in their order.
+            text: numbers that are the text's.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        weights.check()
+        if free.ndim != 2 or len(free) != len(item_ids) or text + free.shape[1] != weights.width:
+            raise ValueError(
+                f"{len(item_ids)} items, free {free.shape}, text {text}, width {weights.width}: do not fit"
+            )
+        self.item_ids, self.text, self.weights = list(item_ids), text, weights
+        self.free = np.ascontiguousarray(free, np.float32)
+        self.dimension = weights.width
+        self._rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
+        content = hashlib.blake2b(repr((text, self.free.shape)).encode(), digest_size=8)
+        content.update("\n".join(self.item_ids).encode("utf-8", "surrogatepass"))
+        for array in (self.free, *weights):
+            content.update(np.ascontiguousarray(array, np.float32).tobytes())
+        self.digest = content.hexdigest()
+        """16 hex characters of items and numbers."""
+
+    def vectors(self, item_ids: Sequence[str], texts: Vector) -> Vector:
+        """(n, dimension), each of length 1; zeros where neither text nor training says anything.
+
+        Args:
+            texts: (n, whitened dimension), in their order.
+        """
+        rows = np.zeros((len(item_ids), self.dimension), np.float32)
+        rows[:, : self.text] = first_axes(texts, self.text)
+        for place, item_id in enumerate(item_ids):
+            row = self._rows.get(item_id)
+            if row is not None:
+                rows[place, self.text :] = self.free[row]
+        lengths = np.sqrt(np.add.reduce(np.square(rows, dtype=np.float64), axis=1, keepdims=True))
+        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > _LEAST, casting="same_kind")
+
+    def encoder(self, pooled: int) -> GruSessionEncoder:
+        """The session encoder whose vectors are [pooled | sequence]; `pooled`: width of the blocks before."""
+        return GruSessionEncoder(PooledSessionEncoder(pooled), self.weights)
+
+    def save(self, path: Path) -> None:
+        """Writes a safetensors file."""
+        content, ends = pack(self.item_ids)
+        tensors = {"item_ids": content, "item_id_ends": ends, "free": self.free, "text": np.array([self.text])}
+        save_file(tensors | {f"gru.{name}": getattr(self.weights, name) for name in GruWeights._fields}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> SequenceSpace:
+        """Reads what `save` wrote.
+
+        Raises:
+            EncoderError: the file is not there or not whole.
+        """
+        try:
+            tensors = load_file(path)
+            weights = GruWeights(*(tensors[f"gru.{name}"] for name in GruWeights._fields))
+            ids = unpack(tensors["item_ids"], tensors["item_id_ends"])
+            return cls(ids, tensors["free"], int(tensors["text"][0]), weights)
+        except (OSError, SafetensorError, KeyError, IndexError, ValueError) as exc:
+            raise EncoderError(f"{path}: no file of a sequence network ({exc}); train the model anew") from exc
+
+
+def first_axes(texts: Vector, count: int) -> Vector:
+    """The first `count` axes of whitened texts, (n, count), each row brought to length 1; zeros stay zeros, and axes
+    that the texts do not have are 0."""
+    found = np.zeros((len(texts), count), np.float32)
+    axes = texts[:, :count]
+    lengths = np.sqrt(np.add.reduce(np.square(axes, dtype=np.float64), axis=1, keepdims=True))
+    np.divide(axes, lengths, out=found[:, : axes.shape[1]], where=lengths > _LEAST, casting="same_kind")
+    return found

@@ -1,0 +1,116 @@
+"""The best of a ranking ranked once more, by a forest that learned from what came: what each candidate has, and how it
+stands among the others."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from index.candidates import Column
+from index.forest import Features, Forest
+from index.fusion import PARTS as BLOCKS
+from index.vocabulary import Codes
+from streaming.items import Shop
+
+DEPTH = 100
+"""Candidates that are ranked once more, the best by their score."""
+RECENT = 3
+"""Newest items of the history that a candidate's text is compared with."""
+TIE = 1e-3
+"""Of the score before, what is added: more of any part is never no better, and hardly anything ties."""
+
+PARTS = ("counts", "neighbours", *BLOCKS)
+"""What a score is made of, in this order everywhere."""
+FEATURES = (
+    *PARTS,
+    "score", "place",
+    "score_behind", "counts_behind", "neighbours_behind", "text_behind", "sequence_behind",
+    "sequence_place",
+    "text_last", "text_recent", "sequence_last", "behaviour_last",
+    "log_seen", "log_seen_last", "history", "best_counts", "best_neighbours", "best_text", "best_sequence",
+    "steps_back",
+)  # fmt: skip
+"""Of a candidate, in order. `behind`: less the best candidate's; `last`, `recent`: cosine with the newest item, the
+most of the newest three; `best`: the same for all candidates; `steps_back`: 1 / how long ago it stood in the history, 0
+where it does not."""
+_MORE = {*PARTS[:-1], *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))), "score"}
+_LESS = {"place", "sequence_place"}
+RISING = tuple((name in _MORE - {"log_seen_last"}) - (name in _LESS) for name in FEATURES)
+"""Of each feature: 1 where more of it never ranks lower, -1 where it never ranks higher, else 0: an offer that loses
+what speaks for it does not rise."""
+
+
+class Shortlist(NamedTuple):
+    """The candidates that are ranked once more."""
+
+    places: NDArray[np.int64]
+    """(n,), best first."""
+    rows: Features
+    """(n, FEATURES)"""
+
+
+def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
+    """The best candidates by their score, with what the forest asks of each.
+
+    Args:
+        parts: (m, parts), not weighed.
+        z: (m,), scores.
+        known: items of the history, oldest first.
+    """
+    places = np.argsort(-z, kind="stable")[:DEPTH]
+    chosen = codes[places]
+    recent = known[::-1][:RECENT]
+    blocks = shop.layout.blocks
+    alike = np.zeros((len(recent), len(chosen), len(blocks)))  # (recent, n, blocks)
+    for number, row in enumerate(shop.index.vectors(recent)):
+        alike[number] = shop.index.products(chosen, row, blocks if not number else blocks[:1])
+    seen = shop.counts.seen(chosen)
+    last = shop.counts.seen(recent[:1])[0] if len(recent) else 0
+    return Shortlist(places, _rows(parts[places], z[places], alike, seen, last, chosen, known))
+
+
+def reordered(z: Column, places: NDArray[np.int64], rows: Features, forest: Forest) -> Column:
+    """Scores by the forest, (m,): of those that it ranked; the others stand below them in their order."""
+    told = forest.scores(rows) + TIE * z[places]
+    found = z + (told.min() - TIE - z.max()) if len(told) else z.copy()
+    found[places] = told
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _rows(
+    parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
+) -> Features:
+    count, width = parts.shape
+    rows = np.zeros((count, 27), np.float32)
+    best = np.zeros(width)
+    for place in range(count):
+        for part in range(width):
+            best[part] = max(best[part], parts[place, part])
+    order = np.argsort(-parts[:, 5])
+    for place in range(count):
+        row = rows[place]
+        for part in range(width):
+            row[part] = parts[place, part]
+        row[7], row[8] = z[place], place
+        row[9] = z[place] - z[0]
+        row[10], row[11] = parts[place, 0] - best[0], parts[place, 1] - best[1]
+        row[12], row[13] = parts[place, 2] - best[2], parts[place, 5] - best[5]
+        row[14] = count
+        if len(alike):
+            row[15], row[17], row[18] = alike[0, place, 0], alike[0, place, 3], alike[0, place, 2]
+            row[16] = alike[0, place, 0]
+            for other in range(1, len(alike)):
+                row[16] = max(row[16], alike[other, place, 0])
+        row[19], row[20], row[21] = np.log1p(seen[place]), np.log1p(last), len(known)
+        row[22], row[23], row[24], row[25] = best[0], best[1], best[2], best[5]
+        for back in range(1, len(known) + 1):
+            if known[len(known) - back] == codes[place]:
+                row[26] = 1.0 / back
+                break
+    for number in range(count):
+        rows[order[number], 14] = number
+    return rows
