@@ -1,4 +1,4 @@
-"""Plots of a report, as SVG to stand in a page: no file, no script, equal numbers give equal bytes.
+"""Plots of a report, as SVG to stand in a page, or one picture by itself: no script, equal numbers give equal bytes.
 
 The one door to matplotlib.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def bars(
         axes.margins(y=0.15)
         axes.set_ylabel(ylabel)
         if len(series) > 1:
-            axes.legend(fontsize=8)
+            axes.figure.legend(fontsize=8, loc="outside upper left", ncols=3)
     return out.getvalue()
 
 
@@ -119,6 +119,74 @@ def compared(
     return out.getvalue()
 
 
+def differences(values: Mapping[str, float], intervals: Mapping[str, Interval], *, xlabel: str) -> str:
+    """One dot a name with its interval, in the order given, from above; coloured where the interval leaves out 0."""
+    with _drawing(height=0.8 + 0.27 * max(len(values), 1)) as (axes, out):
+        axes.axvline(0, color="#111827", linewidth=1)
+        for place, (name, value) in enumerate(values.items()):
+            low, high = intervals[name]
+            colour = "#9ca3af" if low <= 0 <= high else ("#1d4ed8" if low > 0 else "#be123c")
+            axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
+            axes.plot([value], [place], marker="o", markersize=5, color=colour)
+            axes.annotate(f"{value:+.4f}", (high, place), (6, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.set_ylim(len(values) - 0.5, -0.5)
+        axes.grid(False, axis="y")
+        axes.margins(x=0.18)
+        axes.set_xlabel(xlabel)
+    return out.getvalue()
+
+
+def picture(
+    panels: Mapping[str, tuple[Mapping[str, float], Mapping[str, Interval]]],
+    *,
+    ours: str,
+    title: str,
+    subtitle: str,
+    form: Literal["svg", "png"] = "svg",
+) -> bytes:
+    """A picture that stands by itself: panels side by side, by what they measure; in each the same names from above,
+    with a bar, an interval and a number each; `ours` is coloured.
+
+    Args:
+        panels: values and intervals of each.
+    """
+    names = list(next(iter(panels.values()))[0])
+    with mpl.rc_context({**_STYLE, "font.size": 10}):
+        figure = Figure(figsize=(4.4 * len(panels), 1.4 + 0.31 * len(names)), layout="constrained")
+        high = figure.get_figheight()
+        figure.suptitle(f"{title}\n\n", x=0.01, ha="left", fontsize=13, fontweight="bold")
+        figure.text(0.01, 1 - 0.44 / high, subtitle, ha="left", va="center", color="#4b5563")
+        for axes, (metric, (values, intervals)) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            colours = [_FAMILIES[0] if name == ours else "#cbd5e1" for name in names]
+            axes.barh(range(len(names)), [values[name] for name in names], 0.68, color=colours)
+            for place, name in enumerate(names):
+                low, high = intervals[name]
+                axes.plot([low, high], [place, place], color="#111827", linewidth=1.2)
+                axes.annotate(
+                    _number(values[name], 4),
+                    (high, place),
+                    (5, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontweight="bold" if name == ours else "normal",
+                )
+            first = axes.get_subplotspec().is_first_col()
+            axes.set_yticks(range(len(names)), names if first else [""] * len(names))
+            for label, name in zip(axes.get_yticklabels(), names, strict=True):
+                label.set_fontweight("bold" if name == ours else "normal")
+            axes.tick_params(axis="y", length=0)
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.grid(False, axis="y")
+            axes.set_xlim(0, 1.22 * max([1e-9, *(high for _, high in intervals.values())]))
+            axes.set_title(metric, loc="left", fontsize=10, color="#374151")
+        out = io.BytesIO()
+        figure.savefig(out, format=form, dpi=160, metadata={"Date": None} if form == "svg" else {"Software": None})
+    return out.getvalue()
+
+
 def lines(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
@@ -126,10 +194,12 @@ def lines(
     ylabel: str,
     diagonal: bool = False,
     log_x: bool = False,
+    level: float | None = None,
 ) -> str:
     """Curves, each by its xs and ys.
 
     Args:
+        level: a dotted line across, at what is asked for.
         diagonal: a dotted line at y = x, which a calibrated forecast follows.
     """
     with _drawing() as (axes, out):
@@ -138,13 +208,15 @@ def lines(
         if diagonal:
             highest = max([0.05, *(value for xs, ys in series.values() for value in (*xs, *ys))])
             axes.plot([0, highest], [0, highest], linestyle=":", color="#6b7280", label="as said")
+        if level is not None:
+            axes.axhline(level, linestyle=":", color="#6b7280")
         if log_x:
             axes.set_xscale("log")
         axes.set_ylim(bottom=0)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         if len(series) > 1 or diagonal:
-            axes.legend(fontsize=8)
+            axes.figure.legend(fontsize=8, loc="outside upper left", ncols=3)
     return out.getvalue()
 
 
@@ -161,6 +233,6 @@ def _drawing(height: float = _HEIGHT) -> Iterator[tuple[Axes, io.StringIO]]:
     out.write(text[text.index("<svg") :])
 
 
-def _number(value: float) -> str:
+def _number(value: float, digits: int = 3) -> str:
     """As short as a bar has room for."""
-    return f"{value:.3f}".removeprefix("0") if abs(value) < 10 else f"{value:,.0f}"
+    return f"{value:.{digits}f}".removeprefix("0") if abs(value) < 10 else f"{value:,.0f}"

@@ -20,6 +20,8 @@ class Table:
     caption: str = ""
     best: Sequence[tuple[int, int]] = ()
     """Row and column of the cells that are to stand out."""
+    marked: Sequence[int] = ()
+    """Rows that the table is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,16 @@ p { max-width: 48rem; margin: .3rem 0 .8rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0 1rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .3rem; }
-th, td { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid #f3f4f6; white-space: nowrap; }
+th, td { padding: .2rem .6rem .2rem .4rem; text-align: right; border-bottom: 1px solid #f3f4f6; white-space: nowrap; }
 th { color: #4b5563; font-weight: 600; border-bottom: 1px solid #d1d5db; }
 .best { font-weight: 700; }
+.marked td { background: #eff6ff; }
 th:first-child, td:first-child { text-align: left; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start; }
-figure { margin: .4rem 0; }
-figure svg { max-width: 100%; height: auto; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: .2rem 0; border: 1px solid #e5e7eb; border-radius: 8px; padding: .7rem .8rem .5rem; max-width: 100%;
+  box-sizing: border-box; }
+figcaption { max-width: 33rem; }
+figure svg { max-width: 100%; height: auto; display: block; }
 footer { margin: 2.5rem 0 1rem; border-top: 1px solid #e5e7eb; padding-top: .8rem; white-space: pre-line; }
 </style>
 </head>
@@ -122,7 +127,7 @@ footer { margin: 2.5rem 0 1rem; border-top: 1px solid #e5e7eb; padding-top: .8re
 <tbody>
 {% for row in table.rows %}
 {% set number = loop.index0 %}
-<tr>
+<tr{% if number in table.marked %} class="marked"{% endif %}>
 {% for cell in row %}
 <td{% if (number, loop.index0) in table.best %} class="best"{% endif %}>{{ cell }}</td>
 {% endfor %}

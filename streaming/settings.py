@@ -134,6 +134,13 @@ class EncoderSettings(Section):
     """Threads for one forward pass on a CPU."""
 
 
+class EvaluationSettings(Section):
+    """What `beforehand evaluate` keeps."""
+
+    cache_dir: Path | None = None
+    """Where baselines that were trained are kept, by digest; none: `baselines` under the data folder."""
+
+
 class WorkerSettings(Section):
     """One worker process."""
 
@@ -214,6 +221,7 @@ class Settings(BaseSettings):
     rules: RuleSettings = RuleSettings()
     triggers: TriggerSettings = TriggerSettings()
     encoder: EncoderSettings = EncoderSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
     @field_validator("brokers", mode="before")

@@ -22,6 +22,9 @@ DOORS = {
     "torch": {
         "encoders/bert.py",
         "encoders/finetune/training.py",
+        "encoders/baselines/losses.py",
+        "encoders/baselines/sequence_networks.py",
+        "encoders/baselines/light_gcn.py",
         "encoders/graph/kge.py",
         "encoders/int8_export.py",
         "encoders/sequence/network.py",
@@ -31,7 +34,7 @@ DOORS = {
     "onnx": {"encoders/int8_export.py"},
     "onnxruntime": {"encoders/int8.py", "encoders/int8_export.py"},
     "tokenizers": {"encoders/int8.py"},
-    "torch_geometric": {"encoders/graph/kge.py"},
+    "torch_geometric": {"encoders/graph/kge.py", "encoders/baselines/light_gcn.py"},
     "lightgbm": {"index/forest_fitting.py"},
     "tensorboard": {"streaming/training_log.py"},
     "matplotlib": {"streaming/plots.py"},

@@ -6,7 +6,7 @@ the middle place of its equals, so that a ranker gains nothing by having no opin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from index.vocabulary import Codes
 from streaming.evaluation.log import DAY_MS
-from streaming.evaluation.moments import Moment, Ranked, Ranker, Split
+from streaming.evaluation.moments import Moment, Ranked, Ranker, RanksMany, Split
 
 DEPTH = 20
 """The deepest cut-off of any metric."""
 Advance = Callable[[int], None]
 """Hears how many moments were asked since it last heard."""
 _STEP = 200
+"""Moments between two notes, and those that are asked at once where a ranker can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,42 @@ class Answers:
     """(n,): place of each target, 1 the best; ties take the middle."""
     lists: Codes
     """(n, DEPTH): the best items, best first, ties by number; -1 where there were no more."""
+    scores: NDArray[np.float64]
+    """(n,), of the first item; NaN where there was none."""
+    probabilities: NDArray[np.float32]
+    """(n, DEPTH), of those items: that each comes within the horizon; NaN: the ranker says none."""
+    acts: NDArray[np.float64]
+    """(n,): probability that any of the first offers does; NaN: the ranker says none."""
+
+    @classmethod
+    def none(cls, count: int) -> Answers:
+        """To `count` moments that were not asked yet."""
+        return cls(
+            np.empty(count),
+            np.full((count, DEPTH), -1, dtype=np.int32),
+            np.full(count, np.nan),
+            np.full((count, DEPTH), np.nan, dtype=np.float32),
+            np.full(count, np.nan),
+        )
 
 
 def ask(ranker: Ranker, split: Split, advance: Advance = lambda _count: None) -> Answers:
     """Every moment, with the ranker as it was fitted."""
     judge = _Judge(split)
-    for number, moment in enumerate(split.moments):
-        judge.hear(number, ranker.rank(moment, DEPTH + len(moment.items)))
-        if number % _STEP == _STEP - 1:
-            advance(_STEP)
-    advance(len(split) % _STEP)
+    for start in range(0, len(split), _STEP):
+        moments = split.moments[start : start + _STEP]
+        for number, ranked in enumerate(_ranked(ranker, moments), start):
+            judge.hear(number, ranked)
+        advance(len(moments))
     return judge.answers
+
+
+def _ranked(ranker: Ranker, moments: Sequence[Moment]) -> Iterator[Ranked]:
+    """What a ranker says to each."""
+    if isinstance(ranker, RanksMany):
+        yield from ranker.rank_many(moments, DEPTH + max(len(moment.items) for moment in moments))
+    else:
+        yield from (ranker.rank(moment, DEPTH + len(moment.items)) for moment in moments)
 
 
 def ask_and_teach(ranker: Ranker, split: Split, advance: Advance = lambda _count: None) -> Answers:
@@ -76,11 +102,11 @@ class _Judge:
     def __init__(self, split: Split) -> None:
         self._split = split
         self._barred = np.zeros(len(split.part.catalogue), dtype=bool)  # scratch, all False between calls
-        self.answers = Answers(np.empty(len(split)), np.full((len(split), DEPTH), -1, dtype=np.int32))
+        self.answers = Answers.none(len(split))
 
     def hear(self, number: int, ranked: Ranked) -> None:
         """What was said at a moment."""
-        codes, scores = ranked
+        codes, scores, probabilities, acts = ranked
         split, history = self._split, self._split.moments[number].items
         left = len(self._barred)
         if not split.repeats:
@@ -88,6 +114,7 @@ class _Judge:
             left -= int(np.count_nonzero(self._barred[np.unique(history)]))
             kept = ~self._barred[codes]
             codes, scores = codes[kept], scores[kept]
+            probabilities = None if probabilities is None else probabilities[kept]
             self._barred[history] = False
         at = np.flatnonzero(codes == split.targets[number])
         if len(at):
@@ -98,3 +125,9 @@ class _Judge:
             self.answers.ranks[number] = len(codes) + (left - len(codes) + 1) / 2
         order = np.lexsort((codes, -scores))[:DEPTH]
         self.answers.lists[number, : len(order)] = codes[order]
+        if len(order):
+            self.answers.scores[number] = scores[order[0]]
+        if probabilities is not None:
+            self.answers.probabilities[number, : len(order)] = probabilities[order]
+        if acts is not None:
+            self.answers.acts[number] = acts

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, VmisKnn
 from streaming.evaluation.evaluation import Entry
 from streaming.evaluation.moments import Ranker
 from streaming.evaluation.nearest_text import LastItemsText, Vectors
 from streaming.evaluation.popularity import DecayedPopularity, Popularity
-from streaming.evaluation.product import SHUFFLED, VARIANTS, Product, Workshop
+from streaming.evaluation.product import SHUFFLED, UNRANKED, VARIANTS, Product, Workshop
 
 
-def contest(workshop: Workshop, vectors: Vectors | None, *, online: bool, variants: bool = True) -> Iterator[Entry]:
+def contest(
+    workshop: Workshop,
+    vectors: Vectors | None,
+    networks: Sequence[Ranker] = (),
+    *,
+    online: bool,
+    variants: bool = True,
+) -> Iterator[Entry]:
     """The entries, made one at a time; the product first.
 
     Args:
         vectors: (items, dimension), of the catalogue's texts; None: its items have no words.
+        networks: baselines that are trained; frozen.
         online: each learns as the test passes, and stands beside itself frozen.
         variants: whether the product less each of its channels takes part.
     """
@@ -26,6 +34,8 @@ def contest(workshop: Workshop, vectors: Vectors | None, *, online: bool, varian
     if variants:
         for name, changed in VARIANTS.items():
             yield Entry(Product(workshop, name, changed, teach=online), "variant", teach=online)
+        if workshop.forest is not None:
+            yield Entry(Product(workshop, UNRANKED, teach=online), "variant", teach=online)
         yield Entry(Product(workshop, SHUFFLED, teach=online), "variant", teach=online)
     yield from _both(Popularity, online)
     yield from _both(DecayedPopularity, online)
@@ -34,6 +44,8 @@ def contest(workshop: Workshop, vectors: Vectors | None, *, online: bool, varian
     yield from _both(CoOccurrenceTable, online)
     yield from _both(ItemKnn, online)
     yield from _both(VmisKnn, online)
+    for network in networks:
+        yield Entry(network, "baseline")
 
 
 def _both(make: Callable[[], Ranker], online: bool) -> Iterator[Entry]:

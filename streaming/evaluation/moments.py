@@ -5,9 +5,9 @@ The answer stands apart from the question: a ranker is handed `Moment`s and neve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class Ranked(NamedTuple):
     """(m,)"""
     scores: NDArray[np.float64]
     """(m,)"""
+    probabilities: NDArray[np.float64] | None = None
+    """(m,): that each comes within the horizon (`forecasts.HORIZON`); None: the ranker says none."""
+    acts: float | None = None
+    """Probability that any of the first `forecasts.OFFERS` that may be offered does; None: the ranker says none."""
 
 
 class Passed(NamedTuple):
@@ -79,6 +83,14 @@ class Ranker(Protocol):
         """Learn from one event more, in time order. What `rank` gives may change at once."""
 
 
+@runtime_checkable
+class RanksMany(Protocol):
+    """A ranker that answers many moments at once in less time than one after the other."""
+
+    def rank_many(self, moments: Sequence[Moment], k: int) -> Iterable[Ranked]:
+        """What `Ranker.rank` would say to each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """What is learned from, what is asked, and what came. All arrays are (n,), one entry a moment."""
@@ -111,10 +123,19 @@ class Split:
 
 def best(scores: NDArray[np.float64], k: int) -> Ranked:
     """The k best of dense scores, (items,), with all ties; only what scores above 0."""
-    positive = np.flatnonzero(scores > 0)
-    found = scores[positive]
+    return _highest(scores, scores > 0, k)
+
+
+def highest(scores: NDArray[np.float64], k: int) -> Ranked:
+    """The k highest of dense scores, (items,), with all ties; none that is -inf."""
+    return _highest(scores, np.isfinite(scores), k)
+
+
+def _highest(scores: NDArray[np.float64], able: NDArray[np.bool_], k: int) -> Ranked:
+    codes = np.flatnonzero(able)
+    found = scores[codes]
     if len(found) > k:
         least = np.partition(found, len(found) - k)[len(found) - k]
         chosen = found >= least
-        positive, found = positive[chosen], found[chosen]
-    return Ranked(positive.astype(np.int32), found)
+        codes, found = codes[chosen], found[chosen]
+    return Ranked(codes.astype(np.int32), found)

@@ -19,20 +19,20 @@ from streaming.evaluation.moments import Moment, Passed, Ranked
 from streaming.fitting import Chosen
 from streaming.items import Shop, items_of
 from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather, ranked
+from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
 from streaming.teaching import CONTEXT, session_tag
 
 NAME = "beforehand"
+_CALLED = {"prior": "popularity"}
 VARIANTS: Mapping[str, Mapping[str, float]] = {
-    "without counts": {"counts": 0.0},
-    "without neighbours": {"neighbours": 0.0},
-    "without text (no network)": {"text": 0.0},
-    "without graph": {"graph": 0.0},
-    "without behaviour": {"behaviour": 0.0},
-    "without popularity": {"prior": 0.0},
+    **{f"without {_CALLED.get(part, part)}": {part: 0.0} for part in PARTS},
+    "without any network": {"text": 0.0, "sequence": 0.0},
 }
-"""Weights of the ranking that are changed, by what the product is called then."""
+"""Weights of the ranking that are changed, by what the product is called then: one for each part of the score."""
+UNRANKED = "without the forest"
+"""What it is called where nothing ranks the best once more."""
 SHUFFLED = "shuffled graph"
 SEED = 20_140_723
 
@@ -125,7 +125,12 @@ class Product:
             decayed(history, self._settings.decay), sight, near, self._shop, self._settings, self._tag(moment.session)
         )
         codes = self._catalogue.codes(self._shop.vocabulary.ids(raw.codes))
-        return Ranked(codes, ranked(raw, (raw.parts * self._settings.weights).sum(axis=1).round(DIGITS), self._shop))
+        z = (raw.parts * self._settings.weights).sum(axis=1).round(DIGITS)
+        if self.name != UNRANKED:
+            z = ranked(raw, z, self._shop)
+        calibration = self._shop.calibration
+        sure = calibration.calibrated and self.name != UNRANKED
+        return Ranked(codes, z, calibration.apply(z, raw.context) if sure else None)
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""

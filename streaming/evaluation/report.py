@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from streaming.evaluation.cold import ColdTest
+from streaming.evaluation.curves import Curve
+from streaming.evaluation.curves import as_json as curves_json
 from streaming.evaluation.evaluation import Comparison, Evaluation, Measured
+from streaming.evaluation.forecasts import Forecasts, Promise
 from streaming.provenance import machine, versions
 
 SHOWN = ("hr_1", "hr_5", "hr_10", "hr_20", "ndcg_10", "mrr_20", "coverage_20", "novelty_20", "diversity_20")
@@ -40,6 +43,11 @@ class Report:
     data: Mapping[str, int | str | bool]
     evaluation: Evaluation
     cold: ColdTest | None = None
+    forecasts: Forecasts | None = None
+    curves: Sequence[Curve] = ()
+    """How what was trained went."""
+    warnings: Sequence[str] = ()
+    """What makes figures worth less than they look, or a loser of the product."""
 
     def as_json(self) -> dict[str, Any]:
         """One object."""
@@ -77,10 +85,13 @@ class Report:
         }
         if self.cold is not None:
             told["cold"] = self.cold.as_json()
+        if self.forecasts is not None:
+            told["forecasts"] = self.forecasts.as_json()
+        told |= {"training": curves_json(self.curves), "warnings": list(self.warnings)}
         return told | {"versions": versions(), "machine": machine()}
 
     def show(self, console: Console) -> None:
-        """Tables: all rankers, then the product and the best baseline by slice."""
+        """Tables: all rankers, then the product and the best baseline by slice, then what is said of chances."""
         found = self.evaluation
         console.print(
             f"{self.shop}, {found.protocol}: {found.n:,} questions of {found.groups:,} {self.data['groups']};"
@@ -89,10 +100,27 @@ class Report:
             highlight=False,
         )
         console.print(_all_rankers(found))
-        console.print("95 % intervals by paired bootstrap; * p < .05 by Holm\n", highlight=False)
+        console.print(
+            "95 % intervals by paired bootstrap; * p < .05 by Holm; the best of a column is bold", highlight=False
+        )
+        for warning in self.warnings:
+            console.print(f"! {warning}", highlight=False, markup=False)
+        console.print()
         console.print(_slices(found))
+        if self.forecasts is not None and self.forecasts.calibrated:
+            console.print()
+            console.print(_chances(self.forecasts))
         if self.cold is not None:
             console.print(self.cold.table())
+
+
+def json_of(reports: Sequence[Report]) -> dict[str, Any]:
+    """One object: that of the only report, else each under its protocol."""
+    if len(reports) == 1:
+        return reports[0].as_json()
+    first = reports[0]
+    protocols = {report.evaluation.protocol: report.as_json() for report in reports}
+    return {"shop": first.shop, "model": first.model, "protocols": protocols}
 
 
 def _all_rankers(found: Evaluation) -> Table:
@@ -103,11 +131,16 @@ def _all_rankers(found: Evaluation) -> Table:
     table.add_column(f"{TITLES[found.primary]} over it", justify="right", no_wrap=True)
     beside = {each.against: each for each in found.comparisons}
     family = found.lines[0].family
+    best = {metric: max(line.means[metric] for line in found.lines) for metric in NARROW}
     for line in found.lines:
         if line.family != family:
             table.add_section()
             family = line.family
-        figures = [figure(metric, line.means[metric]) for metric in NARROW]
+        figures = [
+            f"[bold]{told}[/bold]" if line.means[metric] == best[metric] else told
+            for metric in NARROW
+            if (told := figure(metric, line.means[metric]))
+        ]
         each = beside.get(line.name)
         table.add_row(line.name, *figures, "" if each is None else difference(each))
     return table
@@ -126,6 +159,33 @@ def _slices(found: Evaluation) -> Table:
             mine, theirs = (f"{value:.4f}" for value in figures)
             table.add_row(f"{slice_}: {label}", f"{size:,}", mine, f"{low:.4f} to {high:.4f}", theirs)
     return table
+
+
+def _chances(told: Forecasts) -> Table:
+    title = "Probabilities shown, that an item comes within the horizon"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    table.add_column("of")
+    for name in ("n", "came", "ECE", "Brier", "AUC"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, each in told.calibrated.items():
+        table.add_row(name, f"{each.n:,}", *(f"{value:.4f}" for value in (each.rate, each.ece, each.brier, each.auc)))
+    if told.promise is not None:
+        table.caption, table.caption_justify = promise_told(told.promise), "left"
+    return table
+
+
+def promise_told(promise: Promise) -> str:
+    """A promise in words.
+
+    >>> promise_told(Promise(0.3, None, 50, 0, 0.0, 0.0, 1.0))
+    'asked for a precision of 30 %: no threshold keeps it'
+    """
+    asked = f"asked for a precision of {promise.asked:.0%}".replace("%", " %")
+    if promise.threshold is None:
+        return f"{asked}: no threshold keeps it"
+    figures = (promise.precision, promise.low, promise.high, promise.coverage)
+    precision, low, high, coverage = (f"{value * 100:.1f}" for value in figures)
+    return f"{asked}: {precision} % ({low} to {high}) at {coverage} % coverage of {promise.n:,} other moments"
 
 
 def difference(each: Comparison) -> str:

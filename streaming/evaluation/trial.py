@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,14 +17,19 @@ from streaming.errors import InputError, LeakError
 from streaming.evaluation.cold import cold_test
 from streaming.evaluation.contest import contest
 from streaming.evaluation.counting import alike_by_sessions
-from streaming.evaluation.evaluation import Note, ask_all, measured
+from streaming.evaluation.curves import of_model, of_networks
+from streaming.evaluation.evaluation import Evaluation, Note, ask_all, measured
+from streaming.evaluation.forecasts import coming, foretold
 from streaming.evaluation.log import Log, refuse_leak, told
 from streaming.evaluation.metrics import by_vectors
 from streaming.evaluation.moments import Split
 from streaming.evaluation.nearest_text import text_vectors
 from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import cold, leave_one_out, next_item, temporal
-from streaming.evaluation.report import Report
+from streaming.evaluation.report import TITLES, Report
+from streaming.evaluation.shelf import NETWORKS, Network, Shelf
+
+Networks = Literal["none", "kept", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Plan:
     """The product less each of its channels, too."""
     as_built: bool = False
     """The folder's own tables, not ones learned anew."""
+    networks: Networks = "kept"
+    """none; those that the shelf has; or all of them, trained where it has them not."""
 
 
 def run(
@@ -47,6 +56,7 @@ def run(
     folder: Path,
     log: Log,
     encoder: TextEncoder,
+    shelf: Shelf,
     note: Note = lambda _name, _done, _total: None,
 ) -> Report:
     """The report.
@@ -54,6 +64,7 @@ def run(
     Args:
         model: whose settings are used, and with `as_built` its tables.
         folder: where it lies.
+        shelf: where trained baselines are kept.
 
     Raises:
         InputError: the shop does not suit the protocol.
@@ -70,13 +81,19 @@ def run(
     forest = None if told.get("forest") is None else ForestSettings(**told["forest"])
     product = Workshop(encoder, model.tables.settings, forest, told["moments"], past, folder if plan.as_built else None)
     online = plan.protocol == "temporal"
-    answers = ask_all(split, contest(product, vectors, online=online, variants=plan.variants), note)
+    networks = _networks(plan, shelf, split, note)
+    answers = ask_all(split, contest(product, vectors, networks, online=online, variants=plan.variants), note)
     found = None
     if plan.cold:
         hidden = cold(log)
         blind = leave_one_out(log, hidden)
-        entries = contest(product, vectors, online=False, variants=plan.variants)
-        found = cold_test(hidden, answers, ask_all(blind, entries, note), blind)
+        beside = _networks(plan, shelf, blind, note)
+        entries = contest(product, vectors, beside, online=False, variants=plan.variants)
+        blindly = ask_all(blind, entries, note)
+        both = {each.name for each in blindly}
+        found = cold_test(hidden, [each for each in answers if each.name in both], blindly, blind)
+    evaluation = measured(split, answers, alike)
+    courses = [(each.name, each.course) for each in networks if each.course is not None]
     return Report(
         shop=log.info.name,
         model=model.version,
@@ -91,9 +108,42 @@ def run(
             "groups": "users" if plan.protocol == "leave-one-out" else "sessions",
             "diversity_by": "sessions" if vectors is None else "text",
         },
-        evaluation=measured(split, answers, alike),
+        evaluation=evaluation,
+        forecasts=foretold(answers, coming(log, split), split.groups),
         cold=found,
+        curves=[*of_model(folder), *of_networks(courses)],
+        warnings=warnings_of(plan, evaluation, networks),
     )
+
+
+def _networks(plan: Plan, shelf: Shelf, split: Split, note: Note) -> list[Network]:
+    """The trained baselines that take part."""
+    if plan.networks == "none":
+        return []
+    return shelf.rankers(split.part, train=plan.networks == "all", note=note)
+
+
+def warnings_of(plan: Plan, found: Evaluation, networks: Sequence[Network]) -> list[str]:
+    """What a reader has to know before the figures are believed."""
+    told = []
+    best, ours = found.best_baseline, found.product
+    if best.means[found.primary] > ours.means[found.primary]:
+        beside = next(each for each in found.comparisons if each.against == best.name)
+        told.append(
+            f"{best.name} ranks better than {ours.name}: {TITLES[found.primary]} {best.means[found.primary]:.4f}"
+            f" against {ours.means[found.primary]:.4f} (difference {beside.low:+.4f} to {beside.high:+.4f})."
+        )
+    missing = sorted(NETWORKS.keys() - {each.name for each in networks})
+    if missing:
+        why = "left out" if plan.networks == "none" else "not trained on these events yet"
+        told.append(f"{', '.join(missing)}: {why}. --baselines all trains what is missing.")
+    told += [
+        f"{each.name} was still getting better when its training ended, after {len(each.course.ranked)} epochs: it may"
+        " rank better with more --minutes."
+        for each in networks
+        if each.course is not None and each.course.ended != "no better"
+    ]
+    return told
 
 
 def split_of(plan: Plan, log: Log) -> Split:

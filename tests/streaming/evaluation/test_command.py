@@ -12,8 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from streaming.cli import application, main
+from streaming.errors import InputError
+from streaming.evaluation import shelf
 from streaming.evaluation.log import DAY_MS
 from tests.streaming.evaluation.logs import START
+from tests.streaming.evaluation.past_rankers import SMALL
 
 VISITORS = 120
 TITLES = [
@@ -25,6 +28,7 @@ TITLES = [
 def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
     monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+    monkeypatch.setenv("BEFOREHAND_EVALUATION__CACHE_DIR", str(tmp_path / "networks"))
 
 
 @pytest.fixture
@@ -112,3 +116,40 @@ def test_a_model_that_ends_before_the_test_is_taken_as_it_is(shop: Path, tmp_pat
     found = told(tmp_path / "early", shop, "--as-built", "--no-variants")
     assert found["n"] == 3 * VISITORS // 10
     assert found["metrics"]["hr_5"] > 0.9
+
+
+def test_networks_are_trained_on_demand_once_and_stand_in_every_table(
+    shop: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFOREHAND_EVALUATION__CACHE_DIR", str(tmp_path / "shelf"))
+    monkeypatch.setattr(shelf, "NETWORKS", SMALL)
+    asked = (model, shop, "--no-ablations", "--minutes", "1")
+    without = told(*asked)
+    assert SMALL.keys().isdisjoint(without["baselines"])
+    assert "GRU4Rec, LightGCN, SASRec: not trained on these events yet" in without["warnings"][0]
+    trained = told(*asked, "--baselines", "all")
+    kept = sorted((tmp_path / "shelf").iterdir())
+    assert len(kept) == len(SMALL)
+    written = [path.stat().st_mtime_ns for path in kept]
+    cached = told(*asked)
+    assert SMALL.keys() <= cached["baselines"].keys()
+    assert cached == trained
+    assert [path.stat().st_mtime_ns for path in kept] == written
+    assert {curve["name"] for curve in cached["training"]} == SMALL.keys()
+    assert SMALL.keys().isdisjoint(told(*asked, "--baselines", "fast")["baselines"])
+
+
+def test_several_protocols_give_one_report_a_page_and_a_picture(shop: Path, model: Path, tmp_path: Path) -> None:
+    page, picture = tmp_path / "page.html", tmp_path / "quality.svg"
+    protocols = ("--protocol", "temporal", "--protocol", "leave-one-out")
+    found = told(model, shop, *protocols, "--no-ablations", "--html", page, "--plot", picture)
+    assert list(found["protocols"]) == ["temporal", "leave-one-out"]
+    assert found["protocols"]["temporal"]["n"] == 3 * VISITORS // 10
+    assert "leave-one-out: All rankers" in page.read_text()
+    assert picture.read_text().lstrip().startswith("<?xml")
+    assert "co-occurrence" in picture.read_text()
+
+
+def test_a_picture_of_another_kind_is_refused_before_anything_is_done(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ends in \.svg or \.png"):
+        run("evaluate", tmp_path / "no model", shop, "--plot", tmp_path / "picture.jpg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,21 +13,25 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from encoders.baselines.stopping import Course
 from streaming.errors import InputError, LeakError
 from streaming.evaluation import metrics
 from streaming.evaluation.cold import cold_test
 from streaming.evaluation.counting import CoOccurrenceTable
+from streaming.evaluation.curves import TRAINING, of_model, of_networks
 from streaming.evaluation.evaluation import Entry, Evaluation, ask_all, measured
 from streaming.evaluation.log import Log
 from streaming.evaluation.moments import Split
-from streaming.evaluation.page import page_of
+from streaming.evaluation.page import page_of, picture_of
 from streaming.evaluation.popularity import Popularity
 from streaming.evaluation.protocols import leave_one_out
-from streaming.evaluation.report import Report
+from streaming.evaluation.report import Report, json_of
+from streaming.evaluation.shelf import Network
 from streaming.evaluation.slices import popularity_classes, slices_of
-from streaming.evaluation.trial import Plan, refuse_built_later, split_of
+from streaming.evaluation.trial import Plan, refuse_built_later, split_of, warnings_of
 from streaming.shop import ShopInfo
 from tests.streaming.evaluation.logs import START, Event, Fixed, log_of, sequences
+from tests.streaming.evaluation.past_rankers import SMALL
 
 
 class _Named(CoOccurrenceTable):
@@ -185,10 +190,80 @@ def test_the_table_fits_a_terminal(found: Evaluation) -> None:
 
 
 def test_the_page_stands_alone_and_is_the_same_each_time(found: Evaluation) -> None:
-    first, again = (page_of(_report(found)).html() for _ in range(2))
+    first, again = (page_of([_report(found)]).html() for _ in range(2))
     assert first == again
     assert "&lt;Rings &amp; Co&gt;" in first
     assert "<Rings" not in first
-    assert first.count("<svg") == 2 + len(found.sizes)
+    assert first.count("<svg") == 3 + len(found.sizes)  # with what the channels are worth
     for away in ("<script", "<link", 'src="http', "@import"):
         assert away not in first
+
+
+def test_several_protocols_make_one_report(found: Evaluation) -> None:
+    one, other = _report(found), _report(replace(found, protocol="temporal"))
+    page = page_of([one, other]).html()
+    assert "leave-one-out: All rankers" in page
+    assert "temporal: What each channel is worth" in page
+    told = json_of([one, other])
+    assert told["protocols"] == {"leave-one-out": one.as_json(), "temporal": other.as_json()}
+    assert json_of([one]) == one.as_json()
+
+
+def test_whoever_is_best_stands_out(split: Split) -> None:
+    """A baseline that wins is shown to win."""
+    entries = [Entry(Popularity(), "product"), Entry(_Named(), "baseline")]
+    lost = measured(split, ask_all(split, entries), _stranger)
+    warnings = warnings_of(Plan("leave-one-out", networks="none"), lost, [])
+    assert warnings[0].startswith("ours ranks better than popularity: NDCG@10 ")
+    page = page_of([_report(lost, warnings=warnings)]).html()
+    assert f'<td class="best">{lost.lines[1].means["hr_10"]:.4f}</td>' in page
+    assert "ours ranks better than popularity" in page
+    out = io.StringIO()
+    _report(lost, warnings=warnings).show(Console(file=out, width=200, force_terminal=True))
+    text = out.getvalue()
+    assert f"\x1b[1m{lost.lines[1].means['hr_10']:.4f}\x1b[0m" in text
+    assert f"\x1b[1m{lost.lines[0].means['hr_10']:.4f}\x1b[0m" not in text
+
+
+def test_what_has_not_converged_or_is_not_there_is_said(found: Evaluation) -> None:
+    ranker = Network("SASRec", SMALL["SASRec"], Path("nowhere"), lambda _name, _done, _total: None)
+    ranker.course = Course([1.0], [0.5], 9.0, "budget")
+    told = warnings_of(Plan("leave-one-out"), found, [ranker])
+    assert told == [
+        "GRU4Rec, LightGCN: not trained on these events yet. --baselines all trains what is missing.",
+        "SASRec was still getting better when its training ended, after 1 epochs: it may rank better with more"
+        " --minutes.",
+    ]
+    ranker.course.ended = "no better"
+    assert len(warnings_of(Plan("leave-one-out"), found, [ranker])) == 1
+
+
+def test_the_picture_has_whoever_is_best_first(found: Evaluation) -> None:
+    svg = picture_of(_report(found), "svg").decode()
+    assert svg.index(">ours<") < svg.index(">popularity<")
+    assert "frozen" not in svg
+    assert f">{found.product.means['ndcg_10']:.4f}<".replace("0.", ".") in svg
+
+
+def test_training_curves_of_a_folder_are_drawn(found: Evaluation, tmp_path: Path) -> None:
+    assert of_model(tmp_path) == []
+    told = {"curves": [{"name": "GRU", "metric": "loss", "x": [1, 2], "y": [3.0, 2.5], "x_name": "step"}]}
+    (tmp_path / TRAINING).write_text(json.dumps(told))
+    curves = of_model(tmp_path)
+    report = _report(found, curves=[*curves, *of_networks([("SASRec", Course([2.0], [0.25], 9.0, "epochs"))])])
+    assert report.as_json()["training"][0] == told["curves"][0]
+    assert report.as_json()["training"][1]["y"] == [0.25]
+    page = page_of([report]).html()
+    assert page.count("<svg") == page_of([_report(found)]).html().count("<svg") + 2  # one for each metric
+    assert "<h2>Training</h2>" in page
+    assert "<h2>Training</h2>" not in page_of([_report(found)]).html()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"curves"', '{"curves": [{"name": "x"}]}', '{"curves": [{"name": "x", "metric": "m", "x": [1], "y": []}]}'],
+)
+def test_curves_that_cannot_be_drawn_are_an_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / TRAINING).write_text(content)
+    with pytest.raises(InputError, match="no training curves"):
+        of_model(tmp_path)
