@@ -30,9 +30,9 @@ from streaming.records import Prediction, SessionClosed, Suppressed
 from streaming.replay import EventLog, Replay
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
+from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import SECRET
 from tests.stage import Stage, eventually
-from tests.worker_process import WorkerProcess, metric
 
 EVENTS = int(os.environ.get("BACKTEST_EVENTS", "2000"))
 R = TypeVar("R", bound=msgspec.Struct)

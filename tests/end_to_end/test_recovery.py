@@ -14,13 +14,13 @@ from streaming import topics
 from streaming.changelog import read_encoded
 from streaming.records import EventRecord, SessionClosed
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess
 from tests.stage import Stage, eventually, now_ms
 from tests.torture.ledger import Ledger, keep, read_decisions
 from tests.torture.plan import Profile
 from tests.torture.reference import reference
 from tests.torture.run import settings_for
 from tests.torture.traffic import events, items
-from tests.worker_process import WorkerProcess
 
 PROFILE = Profile({}, sessions=40, items=100)
 ROUND = 150

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess
 from tests.torture.plan import Profile
-from tests.worker_process import WorkerProcess
 
 RESTART_S = 0.5
 """Pause before a worker that ended is started again."""

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
@@ -16,6 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from streaming.child import Child
+from streaming.errors import BeforehandError
+from streaming.pages import FILE
 from streaming.settings import Settings
 
 TAIL = 6000
@@ -59,46 +61,40 @@ class WorkerProcess:
         self.exits: list[int] = []
         """Exit codes of this worker's processes that ended, oldest first; negative: a signal."""
         self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     @property
     def pid(self) -> int:
-        """Of the process started last."""
+        """Of the process that was started last and not collected."""
         if self._process is None:
-            raise ValueError("the worker was never started")
+            raise ValueError(f"worker {self.settings.worker.id} does not run; start it")
         return self._process.pid
 
     @property
     def running(self) -> bool:
         """Whether the process is there, paused or not."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.exit_code is None
 
     def start(self, *, empty: bool = False) -> WorkerProcess:
         """Starts it; with `empty`, from an emptied data folder. Returns at once: see `wait_ready`."""
         if empty:
             shutil.rmtree(self.data_dir, ignore_errors=True)
-        (self.data_dir / "pages.json").unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *self._command],
-                env=environment(self.settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        (self.data_dir / FILE).unlink(missing_ok=True)
+        self._process = Child([sys.executable, *self._command], self.log, environment(self.settings))
         return self
 
     def wait_ready(self, seconds: float = 60) -> WorkerProcess:
         """Waits until `/ready` says yes.
 
         Raises:
-            AssertionError: the process ended, or was not ready in time; shows the log's end.
+            BeforehandError: the process ended, or was not ready in time; shows the log's end.
         """
         end = time.monotonic() + seconds
         while not self.ready():
-            assert self.running, f"worker {self.settings.worker.id} ended with {self._returncode()}:\n{self.tail()}"
-            assert time.monotonic() < end, f"worker {self.settings.worker.id} not ready:\n{self.tail()}"
+            if not self.running:
+                raise BeforehandError(f"worker {self.settings.worker.id} ended with {self._code()}:\n{self.tail()}")
+            if time.monotonic() > end:
+                raise BeforehandError(f"worker {self.settings.worker.id} not ready in {seconds} s:\n{self.tail()}")
             time.sleep(0.1)
         return self
 
@@ -116,7 +112,7 @@ class WorkerProcess:
         Raises:
             OSError: the pages are not up, or answer with an error.
         """
-        where = json.loads((self.data_dir / "pages.json").read_text())
+        where = json.loads((self.data_dir / FILE).read_text())
         if where["pid"] != self.pid:
             raise OSError(f"pages.json is of process {where['pid']}, not {self.pid}")
         with urllib.request.urlopen(f"http://127.0.0.1:{where['port']}{path}", timeout=timeout) as answer:
@@ -139,12 +135,9 @@ class WorkerProcess:
     def stop(self, seconds: float = 40) -> int:
         """A clean stop by SIGTERM; returns the exit code. One that hangs is killed: `exits` ends with -9."""
         self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            return self._collect(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return self.exits[-1]
+        if self._process is not None:
+            self._process.stop(seconds)
+        return self._collect(1)
 
     def tail(self) -> str:
         """The end of the log."""
@@ -152,17 +145,19 @@ class WorkerProcess:
 
     def reap(self) -> int | None:
         """The exit code where the process ended by itself since the last look; it is noted in `exits`."""
-        if self._process is None or self._process.poll() is None:
+        if self._process is None or self._process.exit_code is None:
             return None
         return self._collect(1)
 
-    def _returncode(self) -> int | None:
-        return None if self._process is None else self._process.poll()
+    def _code(self) -> int | None:
+        return None if self._process is None else self._process.exit_code
 
     def _collect(self, seconds: float) -> int:
         if self._process is None:
             return self.exits[-1] if self.exits else 0
         code = self._process.wait(seconds)
+        if code is None:
+            raise BeforehandError(f"worker {self.settings.worker.id}, process {self.pid}, does not end")
         self.exits.append(code)
         self._process = None
         return code
