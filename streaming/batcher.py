@@ -236,7 +236,8 @@ class Batcher:
             now = time.time_ns() // 1_000_000
             with self._metrics.stage("step"):
                 made = await decide_in_steps(self._model, self.engine, piece, batch.states, now)
-            appends = self._appends(batch, made)
+            with self._metrics.stage("records"):
+                appends = self._appends(batch, made)
             if len(piece) > 1 and any(outbox.size(append.records()) > outbox.MAX_BYTES for append in appends.values()):
                 pieces[:0] = halves(piece)
                 continue

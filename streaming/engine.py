@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from encoders.session import SessionEncoder
 from index.vocabulary import Codes
 from streaming import said
-from streaming.decisions import Decision, Grounds, decide
+from streaming.decisions import Decision, Grounds, Mark, decide, unmarked
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.items import Shop
@@ -24,13 +24,8 @@ from streaming.sights import Sight, Sights, search
 from streaming.teaching import session_tag
 from streaming.triggers import needs_ranking
 
-Mark = Callable[[str | None], None]
-STAGES = ("state", "encode", "search", "rank", "decide")
-"""Of a step, in order."""
-
-
-def _unmarked(_stage: str | None) -> None:
-    """Nobody measures."""
+STAGES = ("state", "encode", "search", "rank", "decide", "reasons")
+"""Of a step, in order; `reasons` is within `decide`."""
 
 
 class Engine:
@@ -57,10 +52,13 @@ class Engine:
         self.rules = settings.rules
         self._given = ranking
         self._pseudonyms = pseudonyms
-        self.mark: Mark = _unmarked
+        self.mark: Mark = unmarked
         """Hears of each stage of a step as it begins, and None at the end; for those who measure."""
         self.ranked = 0
         """Items of each ranking that its decision tells, before the throttle; they cost some microseconds each."""
+        self.forgets = False
+        """What was said to a session is forgotten before each event, so that every event with a ranking is answered;
+        for those who measure, with rules that hold nothing back."""
         self.serve(shop, encoder)
 
     def serve(self, shop: Shop, encoder: SessionEncoder) -> None:
@@ -106,13 +104,15 @@ class Engine:
         sights = [self._see(moment) for moment in moments]  # -> what the session looks like; None: not needed
         self.mark("search")
         found = search(self.shop, sights, self.ranking.query_weights, self.ranking.nearest)  # -> nearest, in one search
-        grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking, now, self.ranked)
+        grounds = Grounds(
+            self.settings, self.rules, self.shop, self._pseudonyms, self.ranking, now, self.ranked, self.mark
+        )
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
         for moment, sight, near in zip(moments, sights, found, strict=True):
             session = moment.event.session
             before = changed.get(session) or states.get(session)
-            told = before.said if before is not None else said.NOTHING
+            told = before.said if before is not None and not self.forgets else said.NOTHING
             ranking = None
             if sight is not None:  # -> candidates, scored
                 self.mark("rank")

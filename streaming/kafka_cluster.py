@@ -123,6 +123,11 @@ class KafkaCluster:
         """`host:port,host:port` of all nodes."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes.values())
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the nodes that were started."""
+        return [node.process.pid for node in self.nodes.values() if node.process is not None]
+
     def __enter__(self) -> KafkaCluster:
         try:
             for node in self.nodes.values():

@@ -18,18 +18,21 @@ DOORS = {
     "msgpack": {"streaming/codec.py"},
     "msgspec.msgpack": {"streaming/codec.py"},
     "faiss": {"index/backend.py"},
-    "transformers": {"encoders/bert.py", "encoders/sequence/network.py"},
+    "transformers": {"encoders/bert.py", "encoders/sequence/network.py", "encoders/throughput.py"},
     "torch": {
         "encoders/bert.py",
         "encoders/graph/kge.py",
         "encoders/sequence/network.py",
         "encoders/sequence/training.py",
+        "encoders/throughput.py",
     },
     "torch_geometric": {"encoders/graph/kge.py"},
     "lightgbm": {"index/forest_fitting.py"},
     "tensorboard": {"streaming/training_log.py"},
     "matplotlib": {"streaming/plots.py"},
     "jinja2": {"streaming/report_page.py"},
+    "hdrh": {"streaming/bench/latency.py"},
+    "psutil": {"streaming/bench/usage.py"},
 }
 """Module: the only files of the product that may import it."""
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "tools"}
