@@ -76,6 +76,9 @@ COMMANDS = {
     "bench": Command(
         "streaming.commands.bench:bench", "Measure latency, CPU and memory under a load that waits for nobody."
     ),
+    "torture": Command(
+        "streaming.commands.torture:torture", "Do harm by a seeded plan, and account for every event afterwards."
+    ),
     "broker": Command(
         "streaming.commands.broker:broker",
         "Start a local broker in memory, print its address, and run until Ctrl-C.",

@@ -21,7 +21,7 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,11 +98,17 @@ class Node:
 class KafkaCluster:
     """Nodes numbered from 1. `folder` must be fresh: left-over topics slow the nodes down."""
 
-    def __init__(self, folder: Path, nodes: int = 1, *, ports: Sequence[int] = PORTS, **properties: str | int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int = 1,
+        properties: Mapping[str, str | int] | None = None,
+        ports: Sequence[int] = PORTS,
+    ) -> None:
         """
         Args:
+            properties: further ones of the servers.
             ports: to draw those of the nodes from.
-            properties: further server properties, with `_` for `.`.
 
         Raises:
             InputError: there is no Apache Kafka or no Java here.
@@ -116,7 +122,7 @@ class KafkaCluster:
         self._libs = Path(os.environ["BEFOREHAND_KAFKA_HOME"]).resolve() / "libs"
         drawn = free_ports(2 * nodes, ports)
         self.nodes = {n: Node(n, folder / f"node-{n}", drawn[n - 1]) for n in range(1, nodes + 1)}
-        self._configure(drawn[nodes:], {key.replace("_", "."): value for key, value in properties.items()})
+        self._configure(drawn[nodes:], properties or {})
 
     @property
     def bootstrap(self) -> str:
@@ -167,7 +173,7 @@ class KafkaCluster:
         for process in running:
             process.wait(30)
 
-    def _configure(self, controllers: list[int], properties: dict[str, str | int]) -> None:
+    def _configure(self, controllers: list[int], properties: Mapping[str, str | int]) -> None:
         count = len(self.nodes)
         replicas = min(count, 3)
         insync = max(1, replicas - 1)

@@ -4,6 +4,7 @@ listen on what was free."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from streaming import kafka_cluster
@@ -22,5 +23,5 @@ def free_ports(count: int) -> list[int]:
 class KafkaCluster(kafka_cluster.KafkaCluster):
     """With ports of this process's own."""
 
-    def __init__(self, folder: Path, nodes: int = 1, **properties: str | int) -> None:
-        super().__init__(folder, nodes, ports=OURS, **properties)
+    def __init__(self, folder: Path, nodes: int = 1, properties: Mapping[str, str | int] | None = None) -> None:
+        super().__init__(folder, nodes, properties, OURS)

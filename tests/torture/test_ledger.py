@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -20,11 +21,12 @@ from streaming.privacy import Pseudonyms
 from streaming.records import CLICK_KINDS, Prediction
 from streaming.sessions import SessionState
 from streaming.settings import Settings
-from tests.torture.ledger import FAULTS, Ledger, keep
-from tests.torture.plan import FULL, Profile
-from tests.torture.reference import Reference, decide
-from tests.torture.run import settings_for
-from tests.torture.traffic import events, items
+from streaming.torture.ledger import FAULTS, Ledger, keep
+from streaming.torture.plan import FULL, Profile
+from streaming.torture.reference import Reference, decide
+from streaming.torture.run import settings_for
+from streaming.torture.sending import Sent
+from streaming.torture.traffic import events, items
 
 PROFILE = Profile({}, sessions=40, items=100)
 EVENTS = 600
@@ -36,19 +38,19 @@ class Came:
     """What a loop over all events came to."""
 
     reference: Reference
-    accepted: set[str]
+    sent: Sent
     decisions: list[Prediction]
     changelog: dict[str, bytes]
 
     def ledger(self) -> Ledger:
         """With the workers holding what the changelog has."""
-        return keep(self.reference, self.accepted, self.decisions, self.changelog, self.changelog)
+        return keep(self.reference, self.sent, self.decisions, self.changelog, self.changelog)
 
 
 @pytest.fixture
 def came(loop: Came) -> Came:
     """A copy to do harm to."""
-    return Came(loop.reference, set(loop.accepted), list(loop.decisions), dict(loop.changelog))
+    return Came(loop.reference, Sent(Counter(loop.sent.confirmed)), list(loop.decisions), dict(loop.changelog))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def loop() -> Came:
         decisions += [d.prediction for d in made if d.prediction]
         decisions += [d.suppressed.prediction for d in made if d.suppressed]
     encoded = {session: codec.encode(state) for session, state in states.items()}
-    return Came(result, {str(event.event_id) for event in log}, decisions, encoded)
+    return Came(result, Sent(Counter(str(event.event_id) for event in log)), decisions, encoded)
 
 
 def _log(settings: Settings) -> list[Event]:
@@ -136,7 +138,7 @@ def _decide_what_never_was(came: Came) -> None:
 
 
 def _lose_an_event(came: Came) -> None:
-    came.accepted.add("e999999")
+    came.sent.confirmed["e999999"] += 1
 
 
 def _forget_a_state(came: Came) -> None:

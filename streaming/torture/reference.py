@@ -21,8 +21,20 @@ from streaming.said import TRIGGERS
 from streaming.sessions import FRESH, INTEREST_KINDS, SessionState, advance
 from streaming.settings import Settings
 from streaming.tail import tail
-from tests.torture.plan import Profile
-from tests.torture.traffic import items
+from streaming.torture.plan import Profile
+from streaming.torture.traffic import CURSE, items
+
+Place = tuple[str, int, int]
+"""Topic without prefix, partition and offset of a record."""
+
+
+def place_of(source: Source) -> Place:
+    """Where a record stands.
+
+    >>> place_of(Source(0, 3, 17, 0))
+    ('clicks', 3, 17)
+    """
+    return topics.SOURCES[source.topic].name, source.partition, source.offset
 
 
 @dataclass(slots=True)
@@ -31,14 +43,18 @@ class Reference:
 
     events: list[Event] = field(default_factory=list)
     """Accepted ones: by topic, partition and offset."""
-    refused: int = 0
-    """Records that have to be dead letters."""
+    cursed: list[Event] = field(default_factory=list)
+    """Those that the engine fails on: dead letters, and in no state."""
+    refused: list[Place] = field(default_factory=list)
+    """Records that the intake does not take: dead letters."""
     states: dict[str, SessionState] = field(default_factory=dict)
     """By pseudonym. Of sessions of one topic all of it; of the others without what the visitor was told."""
     answers: dict[str, Prediction] = field(default_factory=dict)
     """What the sessions of one topic were told or would have been, by id, with `made_at` 0."""
     answered: dict[str, set[str]] = field(default_factory=dict)
     """Event id to the ids that its decision may have, of every event that must be answered."""
+    silent: set[str] = field(default_factory=set)
+    """Event ids of sessions of one topic of which no decision may be told."""
     possible: dict[str, str] = field(default_factory=dict)
     """Every id that a decision may have, to the id of the event, or empty for an idle cart's."""
 
@@ -66,33 +82,41 @@ def decide(result: Reference, settings: Settings, profile: Profile) -> None:
     for session, events in by_session.items():
         alone = len({event.source.topic for event in events}) == 1 and all(event.consent for event in events)
         if alone:
-            result.states[session] = _answer_all(result, engine, events)
+            result.states[session], answered = _answer_all(result, engine, events)
+            result.silent |= {str(event.event_id) for event in events} - answered
         else:
             for event in events:
                 result.states[session] = advance(result.states.get(session, FRESH), event)
+            answered = {str(event.event_id) for event in events if event.kind in INTEREST_KINDS}
         for event in events:
-            _note_ids(result, event, settings, must=alone or event.kind in INTEREST_KINDS)
+            _note_ids(result, event, settings, must=str(event.event_id) in answered)
 
 
 def _accept(result: Reference, intake: Intake, topic: int, rows: Iterable[Any]) -> None:
     for row in rows:
         source = Source(topic, row.partition, row.offset, row.timestamp)
         event = intake.accept(source, row.key, row.value, row.headers)
-        if isinstance(event, Event):
-            result.events.append(event)
+        if not isinstance(event, Event):
+            result.refused.append(place_of(source))
+        elif str(event.event_id).startswith(CURSE):
+            result.cursed.append(event)
         else:
-            result.refused += 1
+            result.events.append(event)
 
 
-def _answer_all(result: Reference, engine: Engine, events: Iterable[Event]) -> SessionState:
+def _answer_all(result: Reference, engine: Engine, events: Iterable[Event]) -> tuple[SessionState, set[str]]:
+    """The state after them all, and which of them were answered: what the site sends twice is passed over, and what
+    comes late need not change the head."""
     states: Mapping[str, SessionState] = {}
+    answered = set()
     for event in events:
         states, (decision,) = engine.step([event], states)
         prediction = decision.suppressed.prediction if decision.suppressed else decision.prediction
         if prediction is None:
-            raise AssertionError(f"the load is wrong: {event} must be answered, but is {decision.silent}")
+            continue
+        answered.add(str(event.event_id))
         result.answers[prediction.prediction_id] = replace(prediction, made_at=0)
-    return states[event.session]
+    return states[event.session], answered
 
 
 def _note_ids(result: Reference, event: Event, settings: Settings, *, must: bool) -> None:
