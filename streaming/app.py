@@ -166,6 +166,7 @@ class WorkerApp(faust.App):
             {
                 "/live": lambda: text(self.not_alive()),
                 "/ready": lambda: text(self.not_ready()),
+                "/full": lambda: text(self.batcher.ladder.reason),
                 "/metrics": self.metrics_page,
                 "/learned": lambda: as_json(keeping.what_was_learned(self.engine.shop)),
                 "/states": self.states_page,

@@ -281,14 +281,20 @@ class Shop:
         item that has its vector from the catalogue, or of which nothing is known."""
         return tuple([self._words_of(step) for step in history])
 
+    def at_hand(self, words: Words) -> Words:
+        """The same, but empty text in place of words that no vector is at hand of."""
+        return tuple([text if text is None or text in self._read else "" for text in words])
+
     def vectors_of(self, steps: Sequence[Step], words: Words) -> tuple[list[int], Vector]:
         """The vectors of those steps of which something is known, given their words: their places, (n,), and (n,
-        dimension). One look into the index."""
+        dimension). One look into the index. Of a step whose words are empty nothing is known."""
         codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])
         rows = iter(self.index.vectors(codes)[:, : self.dimension])
         there = iter(self.index.has(codes).tolist())
         places, vectors = [], []
         for place, text in enumerate(words):
+            if text == "":
+                continue
             vector = next(rows) if text is None else self._text_vector(text)
             if text is not None or next(there):
                 places.append(place)
