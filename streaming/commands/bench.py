@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from streaming.bench.run import Bench, BenchOptions
 from streaming.commands.options import Brokers, Json
 from streaming.errors import InputError
 
+WIDTH = 110
+"""Columns of the table where it is not shown on a terminal."""
 _UNITS = {"k": 1000, "m": 1_000_000}
 
 
@@ -90,7 +93,7 @@ def bench(
     if as_json:
         print(json.dumps(report.as_json()))
     else:
-        report.show(Console())
+        report.show(Console() if sys.stdout.isatty() else Console(width=WIDTH))
     if report.faults():
         raise typer.Exit(1)
 

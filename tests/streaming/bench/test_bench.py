@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,17 @@ def test_wrong_options_are_told_in_one_line(
 ) -> None:
     assert command(*arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_shops_log_comes_in_its_order_and_then_again_with_other_visitors(tmp_path: Path) -> None:
+    rows = ["view,a,1700000000000,i1", "impression,a,1700000001000,i9", "purchase,b,1700000002000,i2"]
+    (tmp_path / "events.csv").write_text("\n".join(["kind,session_id,time,item_id", *rows]) + "\n")
+    (tmp_path / "items.csv").write_text("item_id,title\ni1,kettle\ni2,boots\n")
+    log = run.ShopLog(tmp_path)
+    assert [item.title for item in log.catalogue()] == ["kettle", "boots"]
+    visits = list(islice(log.visits(), 4))
+    assert visits[:2] == [("a", "view", "i1"), ("b", "purchase", "i2")]
+    assert visits[2:] == [("a~1", "view", "i1"), ("b~1", "purchase", "i2")]
 
 
 def test_a_shop_without_visits_is_refused(tmp_path: Path) -> None:
