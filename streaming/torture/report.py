@@ -98,6 +98,8 @@ class Report:
         console.print(table)
         ended = {name: codes for name, codes in self.result.exits.items() if codes}
         console.print(f"exit codes of workers: {ended}", soft_wrap=True)
+        if self.result.unexplained:
+            console.print(f"[yellow]of which nobody knows why: {self.result.unexplained}[/yellow]", soft_wrap=True)
         if ledger.faults():
             console.print(f"[red]does not tally[/red]; examples: {ledger.examples}", soft_wrap=True)
             console.print(f"logs and data: {self.folder}\nagain: {self.again}", soft_wrap=True)

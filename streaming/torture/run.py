@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from streaming.admin import create_topics
 from streaming.changelog import read_encoded
 from streaming.dead_letters import read_letters
 from streaming.errors import BeforehandError
+from streaming.exits import Exit
 from streaming.settings import (
     BrokerSettings,
     EncoderSettings,
@@ -56,6 +58,8 @@ COMPACTION: dict[str, str | int] = {
 
 LOCAL_RESTS = 10
 """Seconds without lag that are waited for on the local broker, which tells ends that are too low."""
+EXPLAINED = frozenset({-signal.SIGKILL, -signal.SIGTERM, *Exit})
+"""Exit codes of workers: the torturer's signals, and those of docs/guarantees.md."""
 
 
 @dataclass(slots=True)
@@ -68,9 +72,20 @@ class Result:
     """Exit codes of each worker; -9 and -15 were the torturer's."""
     seconds: float
 
+    @property
+    def unexplained(self) -> dict[str, list[int]]:
+        """Exit codes that nobody has given a meaning: no fault of the ledger, but something to look into."""
+        found = {name: [code for code in codes if code not in EXPLAINED] for name, codes in self.exits.items()}
+        return {name: codes for name, codes in found.items() if codes}
+
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        whole = {"harms": self.harms, "exits": self.exits, "seconds": round(self.seconds, 1)}
+        whole = {
+            "harms": self.harms,
+            "exits": self.exits,
+            "unexplained_exits": self.unexplained,
+            "seconds": round(self.seconds, 1),
+        }
         return {"faults": self.ledger.faults(), **self.ledger.as_json(), **whole}
 
 

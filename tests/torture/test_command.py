@@ -54,7 +54,7 @@ def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
     assert COUNTS.keys() | WRONG.keys() < set(Ledger.__dataclass_fields__)
     assert tuple(WRONG) == FAULTS
     ledger = Ledger(sent=10, events=10, missing=1, examples={"missing": ["e7"]})
-    result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9]}, 1.0)
+    result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9, 73, 1], "w1": [0, -15]}, 1.0)
     out = io.StringIO()
     Report(Profile({}, seed=42), result, nodes=3, folder=Path("/logs")).show(Console(file=out, width=120))
     assert "does not tally" in out.getvalue()
@@ -63,3 +63,4 @@ def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
     assert "all tallies" not in out.getvalue()
     told = Report(Profile({}), result, nodes=0, folder=Path("/logs")).as_json()
     assert (told["proof"], told["faults"], told["seed"]) == (False, {"missing": 1}, 1)
+    assert told["unexplained_exits"] == {"w0": [1]}
