@@ -229,7 +229,7 @@ class KafkaCluster:
         command = self._command(node, "kafka.Kafka", str(node.folder / "server.properties"))
         node.process = Child(command, node.folder / "server.log")
 
-    def _wait(self, node: Node, seconds: float = 60) -> None:
+    def _wait(self, node: Node, seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while not answers("127.0.0.1", node.port):
             ended = node.process is None or node.process.exit_code is not None
