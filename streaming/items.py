@@ -5,14 +5,12 @@ Everything is called from one thread, the model's, so that a step never sees hal
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from encoders.catalogue import item_text
@@ -34,6 +32,7 @@ from index.vector_index import VectorIndex
 from index.vocabulary import Codes
 from streaming.errors import InputError
 from streaming.intake import Event
+from streaming.item_rows import items_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
 
@@ -367,15 +366,6 @@ class Shop:
         return np.concatenate(
             [whitening.apply(row[None, :]) for row in vectors] or [np.empty((0, self.layout.text), np.float32)]
         )
-
-
-def items_of(frame: pl.DataFrame) -> Iterator[Item]:
-    """The items of a shop folder's table `items`, row by row."""
-    for row in frame.select([name for name in Item.__struct_fields__ if name in frame.columns]).iter_rows(named=True):
-        given = {name: value for name, value in row.items() if value is not None}
-        if "attributes" in given:
-            given["attributes"] = json.loads(given["attributes"])
-        yield Item(**given)
 
 
 def sellable(item: Item) -> bool:

@@ -28,8 +28,8 @@ from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import TableSettings
 from streaming.errors import InputError
+from streaming.item_rows import items_of
 from streaming.items import Shop
-from streaming.publisher import items_of
 from streaming.ranking import RankingSettings
 from streaming.records import Item
 

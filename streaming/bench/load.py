@@ -15,7 +15,7 @@ from streaming.bench.arrivals import Seconds
 from streaming.decisions import prediction_id
 from streaming.errors import InputError
 from streaming.intake import Event, Source
-from streaming.publisher import items_of
+from streaming.item_rows import items_of
 from streaming.records import CLICK_KINDS, EventRecord, Item, Kind
 from streaming.said import TRIGGERS
 from streaming.sessions import INTEREST_KINDS

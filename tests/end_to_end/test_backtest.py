@@ -24,8 +24,9 @@ from index.model import MANIFEST
 from streaming import codec, topics
 from streaming.cli import application
 from streaming.delivery import Delivery
+from streaming.item_rows import items_of
 from streaming.pace import Pace
-from streaming.publisher import facts_of, items_of
+from streaming.publisher import facts_of
 from streaming.records import Prediction, SessionClosed, Suppressed
 from streaming.replay import EventLog, Replay
 from streaming.settings import Settings

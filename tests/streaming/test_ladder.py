@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder, Vectors
 from streaming.engine import Engine
 from streaming.intake import Event, Source
@@ -93,7 +92,7 @@ def engine(texts: CountingEncoder) -> Engine:
     pairs = [Transition(n, a, b, "view", NOW, n, n, [a]) for n, (a, b) in enumerate(goes * 20)]
     shop.learn(Learned(topic="browses", partition=0, transitions=pairs))
     settings = Settings(no_pseudonyms=True, rules=OPEN)
-    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None))
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None))
     engine.forgets = True
     return engine
 
@@ -130,7 +129,7 @@ def test_without_the_encoder_new_words_are_passed_over_and_later_read(engine: En
     again = _answer(engine, _event(2, "search", "boots"), states)
     assert texts.encoded == ["boots"]
     assert again.level == "full"
-    fresh = Engine(engine.settings, engine.shop, PooledSessionEncoder(engine.shop.dimension), Pseudonyms(None))
+    fresh = Engine(engine.settings, engine.shop, engine.shop.tables.session_encoder(), Pseudonyms(None))
     vector = engine._sights.of("s", states["s"].history).vector
     assert np.array_equal(vector, fresh._sights.of("other", states["s"].history).vector)  # as if never left out
 
@@ -161,7 +160,7 @@ def test_a_flood_is_counted_and_not_answered_and_others_are() -> None:
     shop = Shop(DummyTextEncoder())
     shop.upsert([Item(item_id=f"i{n}", title=f"kettle number{n}") for n in range(40)])
     settings = Settings(no_pseudonyms=True, rules=OPEN, worker=WorkerSettings(session_events_per_s=5))
-    engine = Engine(settings, shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None))
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None))
     engine.forgets = True
     bot = [_event(n, "view", f"i{n % 40}", "bot", NOW + n) for n in range(100)]
     human = _event(1000, "view", "i3", "human", NOW + 50)

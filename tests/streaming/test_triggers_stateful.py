@@ -8,7 +8,6 @@ import hypothesis.strategies as st
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from streaming.decisions import Decision
 from streaming.engine import Engine
@@ -41,7 +40,7 @@ class Shopping(RuleBasedStateMachine):
     def open(self) -> None:
         self.shop = Shop(DummyTextEncoder())
         self.shop.upsert([self._item(item) for item in ITEMS])
-        self.engine = Engine(SETTINGS, self.shop, PooledSessionEncoder(self.shop.dimension), Pseudonyms(None))
+        self.engine = Engine(SETTINGS, self.shop, self.shop.tables.session_encoder(), Pseudonyms(None))
         self.states: dict[str, SessionState] = {}
         self.now, self.offset = BEGIN, 0
         self.last: Event | None = None

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from encoders.session import PooledSessionEncoder
 from encoders.text import DummyTextEncoder
 from streaming.engine import Engine
 from streaming.intake import Event, Source
@@ -31,7 +30,7 @@ def mischief(tmp_path: Path) -> Mischief:
 def _engine(mischief: Mischief) -> TroubledEngine:
     shop = Shop(DummyTextEncoder())
     shop.upsert([Item(item_id="i1", title="kettle"), Item(item_id="i2", title="kettle two")])
-    engine = Engine(Settings(no_pseudonyms=True), shop, PooledSessionEncoder(shop.dimension), Pseudonyms(None))
+    engine = Engine(Settings(no_pseudonyms=True), shop, shop.tables.session_encoder(), Pseudonyms(None))
     return TroubledEngine.of(engine, mischief)
 
 
