@@ -1,6 +1,7 @@
 # make demo    the whole path on real purchases, in an environment of its own (ARGS="--json --events 5000")
 # make test    the tests (ARGS="tests/index -k upsert")
 # make check   what a contributor runs: format, lint, types, import contracts, schemas, tests, doctests
+# make fuzz    random bytes through the decoder and the intake, led by coverage (SECONDS=600)
 # make fmt     puts the code into shape
 # make clean   removes the environment and every cache
 # 
@@ -8,7 +9,7 @@
 
 MAKEFLAGS += --no-print-directory
 .SILENT:
-.PHONY: demo test check fmt clean help
+.PHONY: demo test check fuzz fmt clean help
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -52,10 +53,17 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m streaming.schemas --check
 	$(BIN)/python -m pytest --doctest-modules streaming encoders index tests $(ARGS)
 
+SECONDS ?= 180
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[fuzz]' >&2
+	mkdir -p .fuzz
+	$(BIN)/python -m tests.fuzz.decoder -max_total_time=$(SECONDS) -max_len=4096 -artifact_prefix=.fuzz/ .fuzz
+
 fmt: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -47,10 +47,10 @@ from streaming import decisions, said
 from streaming.decisions import Decision
 from streaming.engine import Engine
 from streaming.intake import Event, Source
+from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.privacy import Pseudonyms
 from streaming.provenance import machine, versions
-from streaming.publisher import items_of
 from streaming.ranking import RankingSettings
 from streaming.records import Item, Learned
 from streaming.sessions import SessionState

@@ -27,7 +27,7 @@ from streaming.broker import LocalBroker
 from streaming.delivery import Delivery
 from streaming.demo import environment_of
 from streaming.demo_worker import DemoWorker
-from streaming.items import items_of
+from streaming.item_rows import items_of
 from streaming.pace import Pace
 from streaming.provenance import machine, versions
 from streaming.publisher import Publisher

@@ -21,12 +21,12 @@ from streaming import codec
 from streaming.backtest import Backtest
 from streaming.decisions import Decision
 from streaming.engine import Engine
+from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.moments import Work
 from streaming.outputs import Outputs
 from streaming.privacy import Pseudonyms
 from streaming.provenance import machine, versions
-from streaming.publisher import items_of
 from streaming.records import Item, Record
 from streaming.replay import EventLog
 from streaming.sessions import SessionState

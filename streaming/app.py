@@ -88,12 +88,12 @@ class WorkerApp(faust.App):
     consumer: HeldConsumer
     producer: FencedProducer
 
-    def assemble(self, settings: Settings) -> None:
+    def assemble(self, settings: Settings, metrics: Metrics) -> None:
         """Make the parts and join them. Loads the model: some seconds."""
         self.settings = settings
         self.was_ready = False
         self._taken_over: int | None = None
-        self.metrics = Metrics()
+        self.metrics = metrics
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
@@ -166,6 +166,7 @@ class WorkerApp(faust.App):
             {
                 "/live": lambda: text(self.not_alive()),
                 "/ready": lambda: text(self.not_ready()),
+                "/full": lambda: text(self.batcher.ladder.reason),
                 "/metrics": self.metrics_page,
                 "/learned": lambda: as_json(keeping.what_was_learned(self.engine.shop)),
                 "/states": self.states_page,
@@ -319,8 +320,8 @@ class WorkerApp(faust.App):
         return as_json({"partitions": owned, "states": states})
 
 
-def create_app(settings: Settings) -> WorkerApp:
-    """The worker's Faust app, ready to be run.
+def create_app(settings: Settings, metrics: Metrics | None = None) -> WorkerApp:
+    """The worker's Faust app, ready to be run. It counts in `metrics`, where some are given.
 
     Raises:
         InputError: there is no secret, the model folder cannot be read, or a setting is wrong.
@@ -370,7 +371,7 @@ def create_app(settings: Settings) -> WorkerApp:
     )
     app.transport = Transport(app.conf.broker_consumer, app)
     app.producer_transport = Transport(app.conf.broker_producer, app)
-    app.assemble(settings)
+    app.assemble(settings, metrics or Metrics())
     return app
 
 

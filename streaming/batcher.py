@@ -25,9 +25,11 @@ from streaming.engine import Engine
 from streaming.event_queue import EventQueue, Forget, News, Order, Received
 from streaming.exits import Exit, die
 from streaming.intake import DeadLetter, Event, Intake, Source, TickEvent, attempt
+from streaming.ladder import Ladder
 from streaming.noticing import Noticing, Waiting
 from streaming.outbox import Append
 from streaming.outputs import Outgoing, Outputs
+from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.store import StateStore
@@ -93,6 +95,7 @@ class Batcher:
         self._outputs = Outputs(settings.topics.prefix)
         self.queue = EventQueue(self._settings)
         self._clock = Clock()
+        self.ladder = Ladder(self._settings.latency_budget_ms if self._settings.clock == "wall" else 0)
         self.timers = Timers()
         self.noticing = Noticing(self._settings.watched_sessions)
         self._newest: dict[int, int] = {}  # partition -> newest time of an event
@@ -140,6 +143,7 @@ class Batcher:
                 self.noticing.heard(news.changes)
         with self._metrics.stage("intake"):
             batch = self._take_in(events)  # clean events, due sessions, dead letters
+            self.engine.level = self._settled(events)  # what there is time for
         with self._metrics.stage("states"):
             self._load(batch)  # + the states they need
         await self._work_off(batch)  # decided, appended, delivered
@@ -187,6 +191,13 @@ class Batcher:
                 batch.letters.append(self._set_aside(taken, source.partition))
         batch.ticked = self._clock.passed(self._nothing_left)
         return batch
+
+    def _settled(self, events: Sequence[Received]) -> Level:
+        """By the age of the oldest event."""
+        sent = min((event.message.timestamp for event in events if event.message.timestamp), default=time.time())
+        level = self.ladder.settle((time.time() - sent) * 1000, time.monotonic())
+        self._metrics.rung.set(self.ladder.rung)
+        return level
 
     def _nothing_left(self, topic: int, partition: int) -> bool:
         name = self._names[topic]
@@ -236,7 +247,8 @@ class Batcher:
             now = time.time_ns() // 1_000_000
             with self._metrics.stage("step"):
                 made = await decide_in_steps(self._model, self.engine, piece, batch.states, now)
-            appends = self._appends(batch, made)
+            with self._metrics.stage("records"):
+                appends = self._appends(batch, made)
             if len(piece) > 1 and any(outbox.size(append.records()) > outbox.MAX_BYTES for append in appends.values()):
                 pieces[:0] = halves(piece)
                 continue

@@ -29,7 +29,8 @@ from index.tables import GraphMethod, Tables, TableSettings
 from streaming.errors import InputError
 from streaming.fitting import MOMENTS, Chosen, Curve, choose_on, hold_out
 from streaming.graph_choice import choose_graph
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.learning import Training, learn_sequence
 from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo

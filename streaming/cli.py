@@ -76,6 +76,12 @@ COMMANDS = {
         "streaming.commands.replay:replay", "Put a shop folder or a captured file on the topics, in time."
     ),
     "capture": Command("streaming.commands.capture:capture", "Write topics to a file that `replay` reads."),
+    "bench": Command(
+        "streaming.commands.bench:bench", "Measure latency, CPU and memory under a load that waits for nobody."
+    ),
+    "torture": Command(
+        "streaming.commands.torture:torture", "Do harm by a seeded plan, and account for every event afterwards."
+    ),
     "broker": Command(
         "streaming.commands.broker:broker",
         "Start a local broker in memory, print its address, and run until Ctrl-C.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,9 +26,14 @@ from streaming.settings import RuleSettings, Settings
 from streaming.topics import CATALOGUE, SOURCES
 from streaming.triggers import Fired, fired
 
-__all__ = ["Decision", "Due", "Grounds", "Noticed", "Work", "decide", "prediction_id"]
+__all__ = ["Decision", "Due", "Grounds", "Mark", "Noticed", "Work", "decide", "prediction_id", "unmarked"]
 
 Stage = Literal["met", "ranked", "fired"]
+Mark = Callable[[str | None], None]
+
+
+def unmarked(_stage: str | None) -> None:
+    """Nobody measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class Grounds:
     """Wall time for `made_at`; None: the event's time."""
     ranked: int = 0
     """How many items of each ranking decisions tell."""
+    mark: Mark = unmarked
+    """Hears when reasons are looked for, and when that is over."""
 
 
 def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds) -> tuple[Decision, Said]:
@@ -211,7 +218,9 @@ def _record(
     """The prediction, with a reason for each offer. Without offers it is a withdrawal."""
     shop, user = grounds.shop, user_of(moment.state)
     words = ranking.words if ranking is not None else shop.words_of(moment.state.history)
+    grounds.mark("reasons")
     reasons = explain(offers, moment.state.history, words, shop)
+    grounds.mark("decide")
     if isinstance(moment.event, Noticed) and reasons:
         reasons[0] = [changes.reason(moment.event.change, shop.items)]
     percent = grounds.pseudonyms.percent(user or moment.event.session)

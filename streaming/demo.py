@@ -38,8 +38,9 @@ from streaming.errors import BeforehandError
 from streaming.foretold import Sessions, measure
 from streaming.importing import import_shop
 from streaming.intake import Event, Source
+from streaming.item_rows import items_of
 from streaming.pace import Pace
-from streaming.publisher import Publisher, items_of
+from streaming.publisher import Publisher
 from streaming.records import Prediction
 from streaming.replay import EventLog, Progress, Replay
 from streaming.said import TRIGGERS

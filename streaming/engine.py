@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -11,26 +12,23 @@ from pydantic import ValidationError
 from encoders.session import SessionEncoder
 from index.vocabulary import Codes
 from streaming import said
-from streaming.decisions import Decision, Grounds, decide
+from streaming.decisions import Decision, Grounds, Mark, decide, unmarked
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.items import Shop
+from streaming.ladder import LEVELS
 from streaming.moments import Moment, Work, meet
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Ranking, RankingSettings, decayed, gather, weigh
+from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings
 from streaming.sights import Sight, Sights, search
 from streaming.teaching import session_tag
 from streaming.triggers import needs_ranking
 
-Mark = Callable[[str | None], None]
-STAGES = ("state", "encode", "search", "rank", "decide")
-"""Of a step, in order."""
-
-
-def _unmarked(_stage: str | None) -> None:
-    """Nobody measures."""
+STAGES = ("state", "encode", "search", "rank", "decide", "reasons")
+"""Of a step, in order; `reasons` is within `decide`."""
 
 
 class Engine:
@@ -57,10 +55,15 @@ class Engine:
         self.rules = settings.rules
         self._given = ranking
         self._pseudonyms = pseudonyms
-        self.mark: Mark = _unmarked
+        self.level: Level = "full"
+        """The most that is done, for the next steps; see `streaming.ladder`."""
+        self.mark: Mark = unmarked
         """Hears of each stage of a step as it begins, and None at the end; for those who measure."""
         self.ranked = 0
         """Items of each ranking that its decision tells, before the throttle; they cost some microseconds each."""
+        self.forgets = False
+        """What was said to a session is forgotten before each event, so that every event with a ranking is answered;
+        for those who measure, with rules that hold nothing back."""
         self.serve(shop, encoder)
 
     def serve(self, shop: Shop, encoder: SessionEncoder) -> None:
@@ -102,17 +105,20 @@ class Engine:
         self.mark("state")
         moments = self._meet(events, states)  # clean events -> each with its session's new state
         self.mark("encode")
-        self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
+        if self.level == "full":
+            self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
         sights = [self._see(moment) for moment in moments]  # -> what the session looks like; None: not needed
         self.mark("search")
         found = search(self.shop, sights, self.ranking.query_weights, self.ranking.nearest)  # -> nearest, in one search
-        grounds = Grounds(self.settings, self.rules, self.shop, self._pseudonyms, self.ranking, now, self.ranked)
+        grounds = Grounds(
+            self.settings, self.rules, self.shop, self._pseudonyms, self.ranking, now, self.ranked, self.mark
+        )
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
         for moment, sight, near in zip(moments, sights, found, strict=True):
             session = moment.event.session
             before = changed.get(session) or states.get(session)
-            told = before.said if before is not None else said.NOTHING
+            told = before.said if before is not None and not self.forgets else said.NOTHING
             ranking = None
             if sight is not None:  # -> candidates, scored
                 self.mark("rank")
@@ -154,11 +160,16 @@ class Engine:
             self.shop.met(event)
         if not needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers):
             return None
-        return self._sights.of(event.session, moment.state.history)
+        if self.level in ("graph", "popular"):
+            return Sight.nothing(self.shop.dimension)
+        return self._sights.of(event.session, moment.state.history, at_hand=self.level == "cached")
 
     def _rank(self, moment: Moment, sight: Sight, near: Codes) -> Ranking:
         if moment.lead is not None and (code := self.shop.vocabulary.code(moment.lead)) >= 0:
             near = np.append(near, np.int32(code))
-        history = decayed(moment.state.history, self.ranking.decay)
+        history = [] if self.level == "popular" else decayed(moment.state.history, self.ranking.decay)
         raw = gather(history, sight, near, self.shop, self.ranking, session_tag(moment.event.session))
-        return weigh(raw, self.shop, self.ranking, sight)
+        ranking = weigh(raw, self.shop, self.ranking, sight)
+        if LEVELS.index(self.level) <= LEVELS.index(ranking.level):
+            return ranking
+        return dataclasses.replace(ranking, level=self.level)

@@ -5,14 +5,12 @@ Everything is called from one thread, the model's, so that a step never sees hal
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from encoders.catalogue import item_text
@@ -34,6 +32,7 @@ from index.vector_index import VectorIndex
 from index.vocabulary import Codes
 from streaming.errors import InputError
 from streaming.intake import Event
+from streaming.item_rows import items_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
 
@@ -281,14 +280,20 @@ class Shop:
         item that has its vector from the catalogue, or of which nothing is known."""
         return tuple([self._words_of(step) for step in history])
 
+    def at_hand(self, words: Words) -> Words:
+        """The same, but empty text in place of words that no vector is at hand of."""
+        return tuple([text if text is None or text in self._read else "" for text in words])
+
     def vectors_of(self, steps: Sequence[Step], words: Words) -> tuple[list[int], Vector]:
         """The vectors of those steps of which something is known, given their words: their places, (n,), and (n,
-        dimension). One look into the index."""
+        dimension). One look into the index. Of a step whose words are empty nothing is known."""
         codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])
         rows = iter(self.index.vectors(codes)[:, : self.dimension])
         there = iter(self.index.has(codes).tolist())
         places, vectors = [], []
         for place, text in enumerate(words):
+            if text == "":
+                continue
             vector = next(rows) if text is None else self._text_vector(text)
             if text is not None or next(there):
                 places.append(place)
@@ -361,15 +366,6 @@ class Shop:
         return np.concatenate(
             [whitening.apply(row[None, :]) for row in vectors] or [np.empty((0, self.layout.text), np.float32)]
         )
-
-
-def items_of(frame: pl.DataFrame) -> Iterator[Item]:
-    """The items of a shop folder's table `items`, row by row."""
-    for row in frame.select([name for name in Item.__struct_fields__ if name in frame.columns]).iter_rows(named=True):
-        given = {name: value for name, value in row.items() if value is not None}
-        if "attributes" in given:
-            given["attributes"] = json.loads(given["attributes"])
-        yield Item(**given)
 
 
 def sellable(item: Item) -> bool:

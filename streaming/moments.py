@@ -22,6 +22,8 @@ from streaming.sessions import (
 from streaming.settings import Settings
 from streaming.teaching import taught
 
+SECOND_MS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -100,8 +102,15 @@ def _event(event: Event, state: SessionState, settings: Settings) -> Moment:
     first = not state.last_time
     after = advance(state, event)
     silent = "repeat" if after.repeats > state.repeats else None
+    if silent is None and _flooded(after, event.time, settings.worker.session_events_per_s):
+        silent = "flood"
     lesson = None if silent else taught(event, after, settings.worker.session_lessons)
     return Moment(event, after, event.time, silent, event.kind, first and not silent, ended, lesson)
+
+
+def _flooded(state: SessionState, time: int, limit: int) -> bool:
+    """More than so many events of interest within the second around this one: no visitor does that."""
+    return 0 < limit < len(state.history) and sum(abs(step.time - time) < SECOND_MS for step in state.history) > limit
 
 
 def _due(due: Due, state: SessionState, settings: Settings) -> Moment:

@@ -2,6 +2,7 @@
 
     /live     200 while the process works; 503 with the reason when the event loop stands still
     /ready    200 while it owns partitions, is caught up and reads; 503 with the reason
+    /full     200 while all is done for each event; 503 with the level and the reason while there is no time for it
     /metrics  Prometheus' text format
     /learned  {"digest": ..., "records": ..., "marks": {"clicks/0": ...}}: what was learned; equal digests, equal tables
     /states   {"partitions": [...], "states": {session's pseudonym: hex of the encoded state}}; to loopback alone

@@ -1,4 +1,5 @@
-"""Plots of a report, as SVG to stand in a page, or one picture by itself: no script, equal numbers give equal bytes.
+"""Plots of a report, as SVG to stand in a page, or one picture by itself, SVG or PNG: no script, equal numbers give equal
+bytes.
 
 The one door to matplotlib.
 """
@@ -217,6 +218,26 @@ def lines(
         axes.set_ylabel(ylabel)
         if len(series) > 1 or diagonal:
             axes.figure.legend(fontsize=8, loc="outside upper left", ncols=3)
+    return out.getvalue()
+
+
+def lines_png(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str, log_y: bool = False
+) -> bytes:
+    """Curves with their points, each by its xs and ys, as a PNG file."""
+    out = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(2 * _HEIGHT * 1.4, 2 * _HEIGHT * 0.8), layout="constrained", dpi=120)
+        axes = figure.add_subplot()
+        for name, (xs, ys) in series.items():
+            axes.plot(xs, ys, label=name, linewidth=1.6, marker="o", markersize=4)
+        if log_y:
+            axes.set_yscale("log")
+        axes.set_xlim(left=0)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.legend(fontsize=8)
+        figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
 
 

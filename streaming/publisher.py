@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -77,15 +76,6 @@ class Publisher:
         intake.check_id(field, key)
         value = None if record is None else validated(record)
         self.delivery.send(self._prefix + topic.name, value, key.encode(), headers=codec.HEADERS)
-
-
-def items_of(frame: pl.DataFrame) -> Iterator[Item]:
-    """The items of a shop folder's table `items`, row by row."""
-    for row in frame.select([name for name in Item.__struct_fields__ if name in frame.columns]).iter_rows(named=True):
-        given = {name: value for name, value in row.items() if value is not None}
-        if "attributes" in given:
-            given["attributes"] = json.loads(given["attributes"])
-        yield Item(**given)
 
 
 def facts_of(frame: pl.DataFrame) -> Iterator[Facts]:

@@ -165,12 +165,20 @@ class WorkerSettings(Section):
     """Counts follow the stream. Off: they stay as the model folder has them, so that two runs give the same bytes."""
     session_lessons: Annotated[int, Field(ge=0)] = 200
     """Events of one session that teach; what comes after them does not, so that no bot decides what goes with what."""
+    session_events_per_s: Annotated[int, Field(ge=0, le=9)] = 0
+    """Events of one session within a second, by their own times, beyond which it is a bot: they are counted in its
+    state and not answered, so that what they would cost is left for the others. 0: no limit. At most as many as a state
+    remembers in any case."""
     batch_events: Annotated[int, Field(ge=1, le=4096)] = 64
     """Most events in one micro-batch."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0
     """How long a batch that is not full waits for company. 0 is right: batches fill while one is under way."""
     queue_events: Annotated[int, Field(ge=1)] = 512
     """Events between the agents and the batcher; when full, reading stops."""
+    latency_budget_ms: Annotated[float, Field(ge=0)] = 0
+    """How old an event may be when its batch begins; what waits for longer is answered with less work, by the rungs of
+    `streaming.ladder`. By the times of Kafka's records, and with clock `wall` alone. 0: all is done, however long it
+    takes."""
     deadline_s: Positive = 60
     """A batch that is not done by then ends the process; its events are read again."""
     watchdog_s: Positive = 120

@@ -39,6 +39,11 @@ class Sight(NamedTuple):
     blank: bool = False
     """Nothing is known of what the session saw."""
 
+    @classmethod
+    def nothing(cls, dimension: int) -> Sight:
+        """Nobody looked."""
+        return cls(np.zeros(dimension, np.float32), (), None, True)
+
 
 @dataclass(frozen=True, slots=True)
 class Folded:
@@ -78,9 +83,15 @@ class Sights:
         self._drifting = shop.dimension - shop.layout.sequence  # what a session is about, and not what may come next
         self._folded: OrderedDict[str, Folded] = OrderedDict()
 
-    def of(self, session: str, history: tuple[Step, ...]) -> Sight:
-        """The session's vector after its history: always that of the history folded from the start."""
+    def of(self, session: str, history: tuple[Step, ...], *, at_hand: bool = False) -> Sight:
+        """The session's vector after its history: always that of the history folded from the start.
+
+        Args:
+            at_hand: pass words over that no vector is at hand of, in place of encoding them.
+        """
         words = self._shop.words_of(history)
+        if at_hand:
+            words = self._shop.at_hand(words)
         folded = self._fold(history, words, self._folded.get(session))
         self._folded[session] = folded
         self._folded.move_to_end(session)

@@ -71,6 +71,7 @@ class Metrics:
             registry=registry,
         )
         self.queue = Gauge("beforehand_queue_events", "Events that wait for the batcher", registry=registry)
+        self.rung = Gauge("beforehand_level", "0 full, 1 cached, 2 graph, 3 popular", registry=registry)
         self.lag = Gauge("beforehand_lag_records", "Records not yet read", ["topic"], registry=registry)
         self.items = Gauge("beforehand_items", "Items known", registry=registry)
         self.states = Gauge("beforehand_states_cached", "Session states decoded in memory", registry=registry)

@@ -18,7 +18,8 @@ from encoders.text import DummyTextEncoder
 from streaming.building import build_model, past_of, table_settings
 from streaming.engine import Engine
 from streaming.intake import Event, Source
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.privacy import Pseudonyms
 from streaming.records import Learned
 from streaming.sessions import SessionState

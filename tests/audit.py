@@ -14,7 +14,8 @@ import numpy as np
 
 from encoders.graph.facts import GOES_WITH, Fact, catalogue_facts, table_facts
 from streaming.building import Past
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.ranking import Candidate, RankingSettings, gather, weigh, weighted
 from streaming.reasons import NEAR, POPULAR, VISITORS, explain
 from streaming.records import Reason

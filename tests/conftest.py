@@ -21,10 +21,10 @@ from pydantic import SecretStr
 
 from streaming.broker import LocalBroker
 from streaming.settings import BrokerSettings, EncoderSettings, Settings, TopicSettings, WorkerSettings
+from streaming.worker_process import WorkerProcess
 from tests import distribution
 from tests.kafka_cluster import KafkaCluster, why_not
 from tests.stage import Stage
-from tests.worker_process import WorkerProcess
 
 SECRET = "a secret of the tests, long enough"
 

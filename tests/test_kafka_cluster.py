@@ -9,8 +9,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
 from streaming.settings import Settings
+from streaming.worker_process import environment
 from tests.kafka_cluster import KafkaCluster, why_not
-from tests.worker_process import environment
 
 
 def _create(bootstrap: str, topic: str, replication: int) -> None:

@@ -18,7 +18,12 @@ DOORS = {
     "msgpack": {"streaming/codec.py"},
     "msgspec.msgpack": {"streaming/codec.py"},
     "faiss": {"index/backend.py"},
-    "transformers": {"encoders/bert.py", "encoders/finetune/training.py", "encoders/sequence/network.py"},
+    "transformers": {
+        "encoders/bert.py",
+        "encoders/finetune/training.py",
+        "encoders/sequence/network.py",
+        "encoders/throughput.py",
+    },
     "torch": {
         "encoders/bert.py",
         "encoders/finetune/training.py",
@@ -29,6 +34,7 @@ DOORS = {
         "encoders/int8_export.py",
         "encoders/sequence/network.py",
         "encoders/sequence/training.py",
+        "encoders/throughput.py",
     },
     "peft": {"encoders/bert.py", "encoders/finetune/training.py"},
     "onnx": {"encoders/int8_export.py"},
@@ -39,6 +45,8 @@ DOORS = {
     "tensorboard": {"streaming/training_log.py"},
     "matplotlib": {"streaming/plots.py"},
     "jinja2": {"streaming/report_page.py"},
+    "hdrh": {"streaming/bench/latency.py"},
+    "psutil": {"streaming/bench/usage.py"},
 }
 """Module: the only files of the product that may import it."""
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "tools"}

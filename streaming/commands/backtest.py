@@ -25,9 +25,10 @@ from streaming.commands.options import Json, moment
 from streaming.decisions import Decision
 from streaming.engine import Engine
 from streaming.errors import InputError
+from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.privacy import Pseudonyms
-from streaming.publisher import facts_of, items_of
+from streaming.publisher import facts_of
 from streaming.replay import EventLog
 from streaming.settings import Settings
 from streaming.shop import ShopFolder, ShopInfo

@@ -20,9 +20,10 @@ from streaming.commands.options import Brokers, Json, moment, settings_for
 from streaming.commands.text import moment as shown
 from streaming.delivery import Delivery
 from streaming.errors import InputError
+from streaming.item_rows import items_of
 from streaming.pace import Pace
 from streaming.position import PositionFile
-from streaming.publisher import Publisher, items_of
+from streaming.publisher import Publisher
 from streaming.replay import CaptureLog, EventLog, Log, Replay
 from streaming.settings import Settings
 from streaming.shop import ShopFolder

@@ -17,7 +17,8 @@ from streaming.evaluation.log import KINDS as LOG_KINDS
 from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked
 from streaming.fitting import Chosen
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather, ranked
 from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step

@@ -24,11 +24,11 @@ from streaming.publisher import Publisher
 from streaming.records import Item
 from streaming.settings import BrokerSettings, Settings
 from streaming.tail import tail
+from streaming.worker_process import WorkerProcess
 from tests.conftest import fast_settings
 from tests.docker.rights import PREFIX, table
 from tests.kafka_cluster import KafkaCluster, free_ports, why_not
 from tests.stage import eventually
-from tests.worker_process import WorkerProcess
 
 PASSWORD = "of the tests"
 

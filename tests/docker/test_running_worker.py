@@ -21,11 +21,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streaming import topics
 from streaming.records import EventRecord, Item
+from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import fast_settings
 from tests.docker.asked import ALERTS, DASHBOARD, DOCKER, PANELS
 from tests.kafka_cluster import free_ports
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import WorkerProcess, metric
 
 PROMETHEUS = shutil.which("prometheus")
 ASKED = set().union(*(query.metrics for query in (*PANELS, *ALERTS)))

@@ -24,15 +24,16 @@ from index.model import MANIFEST
 from streaming import codec, topics
 from streaming.cli import application
 from streaming.delivery import Delivery
+from streaming.item_rows import items_of
 from streaming.pace import Pace
-from streaming.publisher import facts_of, items_of
+from streaming.publisher import facts_of
 from streaming.records import Prediction, SessionClosed, Suppressed
 from streaming.replay import EventLog, Replay
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
+from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import SECRET
 from tests.stage import Stage, eventually
-from tests.worker_process import WorkerProcess, metric
 
 EVENTS = int(os.environ.get("BACKTEST_EVENTS", "2000"))
 R = TypeVar("R", bound=msgspec.Struct)

@@ -18,9 +18,9 @@ from streaming.privacy import pseudonym
 from streaming.producer import EventProducer
 from streaming.records import EventRecord, Item
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess
 from tests.conftest import SECRET
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import WorkerProcess
 
 YEAR_9999 = 253_380_000_000_000
 PLAIN = {"v": 1, "kind": "view", "session_id": "bad", "item_id": "i1"}

@@ -26,8 +26,8 @@ from streaming.records import EventRecord, IndexVersion, Item, Offer, Prediction
 from streaming.sessions import FRESH, advance
 from streaming.settings import Settings
 from streaming.tail import tail
+from streaming.worker_process import environment
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import environment
 
 START = 1_509_494_400_000
 

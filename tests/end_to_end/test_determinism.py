@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from streaming import codec, topics
 from streaming.records import CLICK_KINDS, EventRecord, Prediction, Suppressed
 from streaming.settings import Settings
+from streaming.torture.plan import Profile
+from streaming.torture.traffic import events, items
+from streaming.worker_process import WorkerProcess, metric
 from tests.stage import Stage, eventually, now_ms
-from tests.torture.plan import Profile
-from tests.torture.traffic import events, items
-from tests.worker_process import WorkerProcess, metric
 
 EVENTS = 600
 PROFILE = Profile({}, sessions=40)

@@ -17,12 +17,12 @@ from streaming import keeping
 from streaming.records import CLICK_KINDS, EventRecord
 from streaming.settings import Settings
 from streaming.topics import LEARNED
+from streaming.torture.plan import Profile
+from streaming.torture.traffic import events, items
+from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import fast_settings
 from tests.kafka_cluster import KafkaCluster
 from tests.stage import Stage, eventually, now_ms
-from tests.torture.plan import Profile
-from tests.torture.traffic import events, items
-from tests.worker_process import WorkerProcess, metric
 
 EVENTS = int(os.environ.get("LEARNED_EVENTS", "4000"))
 """A quick cut; the whole story has 20,000."""

@@ -10,8 +10,8 @@ import pytest
 
 from streaming.records import EventRecord, Item
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import WorkerProcess
 
 VIEWED = Item(item_id="viewed", title="stainless steel electric kettle, 1.7 litres")
 OTHERS = [

@@ -17,9 +17,9 @@ from streaming.producer import EventProducer
 from streaming.records import EventRecord, Item, SessionClosed
 from streaming.sessions import offset_digest
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess, environment, metric
 from tests.conftest import SECRET
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import WorkerProcess, environment, metric
 
 LAMPS = [Item(item_id=f"lamp{n}", title=f"red desk lamp {n}") for n in range(12)]
 BOOTS = [Item(item_id=f"boot{n}", title=f"brown leather boots size {n}") for n in range(12)]

@@ -11,9 +11,9 @@ from streaming import topics
 from streaming.privacy import pseudonym
 from streaming.records import EventRecord, Item, Prediction, SessionClosed
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import SECRET
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import WorkerProcess, metric
 
 
 def lamp(price: float, **fields: Any) -> Item:

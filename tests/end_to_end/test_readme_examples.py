@@ -10,9 +10,9 @@ from pathlib import Path
 from streaming import codec, topics
 from streaming.records import EventRecord
 from streaming.settings import Settings
+from streaming.worker_process import environment
 from tests.end_to_end.test_clients import prediction, put_predictions
 from tests.stage import Stage, eventually
-from tests.worker_process import environment
 
 README = Path(__file__).parents[2] / "README.md"
 

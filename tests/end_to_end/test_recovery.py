@@ -14,13 +14,14 @@ from streaming import topics
 from streaming.changelog import read_encoded
 from streaming.records import EventRecord, SessionClosed
 from streaming.settings import Settings
+from streaming.torture.ledger import Ledger, keep, read_decisions
+from streaming.torture.plan import Profile
+from streaming.torture.reference import reference
+from streaming.torture.run import settings_for
+from streaming.torture.sending import Sent
+from streaming.torture.traffic import events, items
+from streaming.worker_process import WorkerProcess
 from tests.stage import Stage, eventually, now_ms
-from tests.torture.ledger import Ledger, keep, read_decisions
-from tests.torture.plan import Profile
-from tests.torture.reference import reference
-from tests.torture.run import settings_for
-from tests.torture.traffic import events, items
-from tests.worker_process import WorkerProcess
 
 PROFILE = Profile({}, sessions=40, items=100)
 ROUND = 150
@@ -52,23 +53,23 @@ def test_killed_and_started_again_nothing_is_lost(
     stage.put_items(items(PROFILE))
     process = worker(tortured)
     source = events(PROFILE)
-    accepted: set[str] = set()
+    sent = Sent()
     for number in range(3):
         some = _now(source)
         stage.send_events(some)
-        accepted |= {str(event.event_id) for event in some}
+        sent.confirmed.update(str(event.event_id) for event in some)
         if number == 0:
             eventually(stage.predictions, lambda found: len(found) > 20)
         process.kill()
         process.start(empty=empty)
         stage.send_events(tail := _now(source))
-        accepted |= {str(event.event_id) for event in tail}
+        sent.confirmed.update(str(event.event_id) for event in tail)
     process.wait_ready()
 
     def ledger() -> Ledger:
         held = {session: bytes.fromhex(state) for session, state in process.states()["states"].items()}
         expected = reference(tortured, PROFILE)
-        return keep(expected, accepted, read_decisions(tortured), read_encoded(tortured), held)
+        return keep(expected, sent, read_decisions(tortured), read_encoded(tortured), held)
 
     kept = eventually(ledger, lambda found: not found.faults(), 60)
     assert kept.sent == kept.events == 6 * ROUND

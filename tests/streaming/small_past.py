@@ -20,7 +20,8 @@ from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from streaming.intake import Event, Source
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.ranking import RankingSettings
 from streaming.records import Fact, Facts, Item, Learned, Transition
 from streaming.sessions import KINDS, Step

@@ -76,7 +76,7 @@ def test_it_begins_where_the_models_past_ends_and_measures_the_rest(shop: Path, 
     assert found["sent"]["by_trigger"]["cold_start"]["hit_rate"] == 1
     assert found["silent"] | found["suppressed"]
     assert found["cpu_us_per_event"] > 0
-    assert set(found["stages"]) == {"state", "encode", "search", "rank", "decide"}
+    assert set(found["stages"]) == {"state", "encode", "search", "rank", "decide", "reasons"}
     assert found["p50_ms"] <= found["p99_ms"]
     assert {"versions", "machine"} <= found.keys()
 

@@ -34,7 +34,8 @@ from streaming.building import (
 )
 from streaming.cli import application
 from streaming.errors import InputError
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.ranking import RankingSettings
 from streaming.served import for_model
 from streaming.settings import Settings

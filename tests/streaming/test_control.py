@@ -12,7 +12,8 @@ from streaming.app import WorkerApp, create_app
 from streaming.control import Orders
 from streaming.errors import InputError
 from streaming.event_queue import Forget
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.privacy import Pseudonyms
 from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt

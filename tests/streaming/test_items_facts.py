@@ -10,7 +10,8 @@ import pytest
 
 from index.cold_lane import LENDERS
 from index.tables import TableSettings
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.records import Item, Learned, Transition
 from tests.streaming.small_past import COLD, DUMMY, PAST, facts_of, model_at, row, shop_of, stocked, together
 

@@ -10,7 +10,8 @@ from encoders.graph.facts import GOES_WITH
 from encoders.text import DummyTextEncoder
 from index.model import ModelFolder
 from streaming.errors import InputError
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.ranking import RankingSettings
 from streaming.records import Item
 from streaming.sessions import KINDS, Step

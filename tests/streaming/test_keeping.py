@@ -16,7 +16,8 @@ from index.cooccurrence import CoOccurrence
 from index.tables import COUNTS, SESSIONS
 from streaming import keeping
 from streaming.errors import InputError
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.keeping import Learnt, keep, opened, recall, what_was_learned
 from streaming.settings import WorkerSettings
 from tests.index.small_tables import ITEMS

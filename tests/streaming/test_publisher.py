@@ -8,7 +8,8 @@ import pytest
 from streaming import codec
 from streaming import delivery as delivering
 from streaming.errors import InputError
-from streaming.publisher import Publisher, items_of
+from streaming.item_rows import items_of
+from streaming.publisher import Publisher
 from streaming.records import Control, Fact, Facts, Item, Record, Tick
 from streaming.settings import Settings
 from tests.streaming.fake_kafka import FakeKafka

@@ -15,7 +15,8 @@ import pytest
 
 from encoders.text import DummyTextEncoder
 from streaming.building import choose, past_of, table_settings, taught
-from streaming.items import Shop, items_of
+from streaming.item_rows import items_of
+from streaming.items import Shop
 from streaming.settings import Settings
 from streaming.shop import ShopFolder, ShopInfo
 from streaming.text_encoder import text_encoder

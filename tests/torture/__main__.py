@@ -1,4 +1,5 @@
-"""`python -m tests.torture --seed 1`: the whole run, on three nodes of Apache Kafka of its own.
+"""`python -m tests.torture --without fence`: a run on three nodes of Apache Kafka with a fault in the workers, which
+has to fail. Without a fault it does the harms that tell whether anything is lost; `beforehand torture` does them all.
 
 Prints the ledger as one JSON object; progress goes to standard error. Exit codes: 0 all tallies, 1 something does not,
 2 usage, or there is no Kafka here.
@@ -13,11 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from streaming.torture.fleet import WORKER
+from streaming.torture.plan import CUT, FULL, HARMS, Profile
+from streaming.torture.run import COMPACTION, run
 from tests.kafka_cluster import KafkaCluster, why_not
-from tests.torture.plan import CUT, FULL, HARMS, Profile
-from tests.torture.run import COMPACTION, run
 
-EPILOG = "Harms:\n" + "\n".join(f"  {name:14}{what}" for name, what in HARMS.items())
+EPILOG = "Harms:\n" + "\n".join(f"  {name:16}{what}" for name, what in HARMS.items())
+FAULTS = ["fence", "holding", "delivery", "place", "letters"]
 
 
 def main() -> int:
@@ -31,7 +34,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cut", action="store_true", help="the two-minute run")
     parser.add_argument("--only", nargs="+", choices=list(HARMS), help="these harms alone, as often as in the run")
-    parser.add_argument("--without", nargs="+", default=[], choices=["fence", "holding"], help="must then fail")
+    parser.add_argument("--without", nargs="+", default=[], choices=FAULTS, help="must then fail")
     parser.add_argument("--rate", type=float, default=300, help="events a second")
     parser.add_argument("--folder", type=Path, help="for logs and data; default: a temporary one, kept on a fault")
     given = parser.parse_args()
@@ -42,10 +45,11 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     harms = {k: n for k, n in (CUT if given.cut else FULL).items() if not given.only or k in given.only}
-    profile = Profile(harms, seed=given.seed, rate=given.rate, without=frozenset(given.without))
+    profile = Profile(harms, seed=given.seed, rate=given.rate, poison=0.01)
+    worker = (*("-m", "tests.torture.worker_without"), *given.without) if given.without else WORKER
     folder = given.folder or Path(tempfile.mkdtemp(prefix="torture-"))
-    with KafkaCluster(folder / "kafka", nodes=3, **COMPACTION) as cluster:
-        result = run(profile, folder, cluster)
+    with KafkaCluster(folder / "kafka", 3, COMPACTION) as cluster:
+        result = run(profile, folder, cluster, worker=worker)
     print(json.dumps({"seed": given.seed, "without": given.without, "rate": given.rate, **result.as_json()}))
     if result.ledger.faults():
         print(f"does not tally; logs are in {folder}", file=sys.stderr)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +15,7 @@ from msgspec.structs import replace
 
 from encoders.text import DummyTextEncoder
 from streaming import codec
+from streaming.dead_letters import Letter
 from streaming.engine import Engine
 from streaming.intake import Event, Intake, Source
 from streaming.items import Shop
@@ -20,11 +23,12 @@ from streaming.privacy import Pseudonyms
 from streaming.records import CLICK_KINDS, Prediction
 from streaming.sessions import SessionState
 from streaming.settings import Settings
-from tests.torture.ledger import FAULTS, Ledger, keep
-from tests.torture.plan import FULL, Profile
-from tests.torture.reference import Reference, decide
-from tests.torture.run import settings_for
-from tests.torture.traffic import events, items
+from streaming.torture.ledger import FAULTS, Ledger, keep, keep_given, keep_letters, keep_places
+from streaming.torture.plan import FULL, Profile
+from streaming.torture.reference import Reference, decide
+from streaming.torture.run import settings_for
+from streaming.torture.sending import Sent
+from streaming.torture.traffic import events, items
 
 PROFILE = Profile({}, sessions=40, items=100)
 EVENTS = 600
@@ -36,19 +40,19 @@ class Came:
     """What a loop over all events came to."""
 
     reference: Reference
-    accepted: set[str]
+    sent: Sent
     decisions: list[Prediction]
     changelog: dict[str, bytes]
 
     def ledger(self) -> Ledger:
         """With the workers holding what the changelog has."""
-        return keep(self.reference, self.accepted, self.decisions, self.changelog, self.changelog)
+        return keep(self.reference, self.sent, self.decisions, self.changelog, self.changelog)
 
 
 @pytest.fixture
 def came(loop: Came) -> Came:
     """A copy to do harm to."""
-    return Came(loop.reference, set(loop.accepted), list(loop.decisions), dict(loop.changelog))
+    return Came(loop.reference, Sent(Counter(loop.sent.confirmed)), list(loop.decisions), dict(loop.changelog))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def loop() -> Came:
         decisions += [d.prediction for d in made if d.prediction]
         decisions += [d.suppressed.prediction for d in made if d.suppressed]
     encoded = {session: codec.encode(state) for session, state in states.items()}
-    return Came(result, {str(event.event_id) for event in log}, decisions, encoded)
+    return Came(result, Sent(Counter(str(event.event_id) for event in log)), decisions, encoded)
 
 
 def _log(settings: Settings) -> list[Event]:
@@ -136,7 +140,7 @@ def _decide_what_never_was(came: Came) -> None:
 
 
 def _lose_an_event(came: Came) -> None:
-    came.accepted.add("e999999")
+    came.sent.confirmed["e999999"] += 1
 
 
 def _forget_a_state(came: Came) -> None:
@@ -166,6 +170,69 @@ def test_each_fault_is_seen_once(came: Came, harm: Callable[[Came], None], fault
     harm(came)
     assert came.ledger().faults() == dict.fromkeys(faults, 1)
     assert faults <= set(FAULTS)
+
+
+def test_a_decision_on_what_must_be_silent_is_seen(came: Came) -> None:
+    name = next(iter(came.reference.answered))
+    came.reference.silent.add(name)
+    del came.reference.answered[name]
+    assert came.ledger().faults() == {"unexpected": 1}
+    came.reference.silent.discard(name)
+
+
+def test_what_a_killed_producer_began_may_be_there_or_not(came: Came) -> None:
+    there, never = next(iter(came.sent.confirmed)), "e999999"
+    del came.sent.confirmed[there]
+    assert came.ledger().faults() == {"lost_on_the_way_in": 1}
+    came.sent.unknown.update([there, never])
+    assert came.ledger().faults() == {}
+
+
+def test_payloads_that_nobody_can_read_are_counted(came: Came) -> None:
+    came.reference.refused += [("browses", 0, 5), ("browses", 0, 6)]
+    came.sent.confirmed["poison-3"] += 1
+    assert came.ledger().faults() == {"lost_on_the_way_in": 1}
+    came.sent.unknown["poison-4"] += 1
+    assert came.ledger().faults() == {}
+    came.reference.refused.clear()
+
+
+def _letter(offset: int) -> Letter:
+    return Letter(0, offset, None, None, "empty", "", "p.browses", 0, offset, 1, 1, 0, False)
+
+
+def test_dead_letters_are_those_that_have_to_be(came: Came) -> None:
+    cursed = replace_source(came.reference.events[0], 8)
+    reference = Reference(refused=[("browses", 0, 5), ("browses", 0, 6)], cursed=[cursed])
+    ledger = Ledger()
+    keep_letters(ledger, reference, [_letter(n) for n in (5, 6, 6, 8)], "p.")
+    assert (ledger.faults(), ledger.letters, ledger.letter_repeats) == ({}, 3, 1)
+    keep_letters(ledger, reference, [_letter(5), _letter(8), _letter(9)], "p.")
+    assert ledger.faults() == {"missing_letters": 1, "unexpected_letters": 1}
+
+
+def replace_source(event: Event, offset: int) -> Event:
+    return dataclasses.replace(event, source=Source(1, 0, offset, BEGIN))
+
+
+def test_the_consumer_gives_the_last_of_each_session_and_nothing_twice(came: Came) -> None:
+    told = [d for d in came.decisions if d.arm == "treatment"]
+    ids = list(dict.fromkeys(d.prediction_id for d in told))
+    ledger = Ledger()
+    keep_given(ledger, [*told, told[0]], Counter(ids))  # a repeat on the wire is no newer prediction
+    assert (ledger.faults(), ledger.given) == ({}, len(ids))
+    last = {d.session_id: d.prediction_id for d in told}[told[-1].session_id]
+    keep_given(ledger, told, Counter([*ids, ids[0], "never sent"]) - Counter([last]))
+    assert ledger.faults() == {"given_twice": 1, "given_amiss": 2}
+
+
+def test_a_state_in_another_partition_is_seen(came: Came) -> None:
+    sessions = sorted(came.reference.states)
+    ledger = Ledger()
+    keep_places(ledger, came.reference, [(session, 0) for session in sessions])
+    assert ledger.faults() == {}
+    keep_places(ledger, came.reference, [(sessions[0], 1), (sessions[0], 0)])
+    assert ledger.faults() == {"misplaced": 1}
 
 
 def test_a_repeat_is_counted_and_no_fault(came: Came) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from streaming.torture.plan import CUT, Profile
+from streaming.torture.run import COMPACTION, run
 from tests.kafka_cluster import KafkaCluster, why_not
-from tests.torture.plan import CUT, Profile
-from tests.torture.run import COMPACTION, run
+
+TROUBLE = {"poison": 0.01, "repeats": 0.01, "late": 0.05, "cursed": 0.002}
 
 
 @pytest.mark.torture
@@ -18,12 +20,15 @@ def test_nothing_is_lost_or_doubled_under_harm(tmp_path: Path) -> None:
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with KafkaCluster(tmp_path / "kafka", nodes=3, **COMPACTION) as cluster:
-        result = run(Profile(CUT, rate=200, sessions=200, gap_s=3), tmp_path, cluster)
+    with KafkaCluster(tmp_path / "kafka", 3, COMPACTION) as cluster:
+        result = run(Profile(CUT, rate=200, sessions=200, gap_s=3, **TROUBLE), tmp_path, cluster)
     ledger = result.ledger
     assert ledger.faults() == {}, result.as_json()
     assert sum(result.harms.values()) == sum(CUT.values())
-    assert ledger.sent == ledger.events > 3000
+    assert ledger.sent <= ledger.events + ledger.set_aside <= ledger.sent + ledger.unknown
+    assert ledger.events > 3000
+    assert ledger.letters == ledger.set_aside > 20
     assert ledger.must_answer > ledger.sent / 2
+    assert ledger.given > 100
     assert ledger.decisions >= ledger.must_answer
     assert ledger.sessions > 100

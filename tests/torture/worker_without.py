@@ -1,22 +1,32 @@
-"""A worker with one of its protections taken away, to see the torture fail.
+"""A worker with a fault in it, to see the torture fail.
 
 python -m tests.torture.worker_without fence
 
-fence     any worker can write any state, as in stock Faust: one that was paused overwrites newer states
-holding   source partitions flow as soon as stock Faust resumes them, and nothing looks for holes in the
-          offsets: what is fetched before the queues are cleared is never read, and is committed
+fence       any worker can write any state, as in stock Faust: one that was paused overwrites newer states
+holding     source partitions flow as soon as stock Faust resumes them, and nothing looks for holes in the
+            offsets: what is fetched before the queues are cleared is never read, and is committed
+delivery    events are acknowledged as they are read, before anything of them is decided or delivered
+place       states go to the partition beside their own
+letters     dead letters are not sent
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from faust.cli.faust import cli
 from faust.transport.drivers import aiokafka as driver
 
+from streaming import topics
+from streaming.batcher import Batcher
 from streaming.reading import HeldConsumer
+from streaming.torture.worker import FAUST
 from streaming.writing import FencedProducer
+
+_append, _deliver, _round = FencedProducer.append, FencedProducer.deliver, Batcher._round
 
 
 def _let_everything_through(_: HeldConsumer, __: Any) -> bool:
@@ -27,11 +37,31 @@ def _nothing_to_release(self: HeldConsumer) -> None:
     self._holding = False
 
 
+async def _acknowledged_first(self: Batcher, received: Any) -> None:
+    for each in received:
+        if hasattr(each, "message"):
+            each.ack()
+    await asyncio.sleep(0)
+    await _round(self, received)
+
+
+async def _beside(self: FencedProducer, batches: Mapping[int, Any]) -> dict[int, int]:
+    """Where it owns the partition beside: elsewhere its fence would stop it."""
+    owned = sorted(self.app.consumer.owned_partitions())
+    beside = {number: owned[(place + 1) % len(owned)] for place, number in enumerate(owned)}
+    newest = await _append(self, {beside[number]: records for number, records in batches.items()})
+    return {number: newest[beside[number]] for number in batches}
+
+
+async def _without_letters(self: FencedProducer, records: Iterable[Any]) -> list[Any]:
+    return await _deliver(self, [each for each in records if not each[0].endswith(topics.DEAD_LETTERS.name)])
+
+
 def without(protection: str) -> None:
-    """Puts Faust's own behaviour back, in this process.
+    """Puts the fault in, in this process.
 
     Raises:
-        KeyError: there is no such protection.
+        KeyError: there is no such fault.
     """
     changes: dict[str, list[tuple[type, str, Any]]] = {
         "fence": [(FencedProducer, "_new_producer", driver.Producer._new_producer)],
@@ -42,6 +72,9 @@ def without(protection: str) -> None:
             (HeldConsumer, "perform_seek", driver.Consumer.perform_seek),
             (HeldConsumer, "_add_gap", driver.Consumer._add_gap),
         ],
+        "delivery": [(Batcher, "_round", _acknowledged_first)],
+        "place": [(FencedProducer, "append", _beside)],
+        "letters": [(FencedProducer, "deliver", _without_letters)],
     }
     for owner, name, original in changes[protection]:
         setattr(owner, name, original)
@@ -50,5 +83,5 @@ def without(protection: str) -> None:
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
         without(argument)
-    sys.argv = ["faust", "-A", "streaming.app", "-L", "uvloop", "worker", "--without-web", "-l", "info"]
+    sys.argv = FAUST
     cli()

@@ -1,0 +1,157 @@
+"""Sends a load at its times and hears what comes of it, in one event loop.
+
+Open loop: a record is handed to the client when it is due, whether or not anything was answered. A generator that is
+late says by how much; latencies count from when records were due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from streaming import codec, connections
+from streaming.bench.load import Load
+from streaming.errors import BeforehandError
+from streaming.settings import Settings
+
+DRAIN_S = 30.0
+"""How long nothing may come before what is missing counts as never answered."""
+PROBE_S = 60.0
+"""How long a process may take to pass a first record on."""
+_POLL_MS = 100
+
+Heard = tuple[float, str, bytes]
+"""When, on which topic, and what."""
+Watch = Callable[[asyncio.Event], Awaitable[None]]
+"""Runs beside a load until the event is set: the load has been sent."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """What a load came to. Times are of `time.perf_counter`, in s."""
+
+    load: Load
+    began: float = 0.0
+    """When its clock began: what was due at 0 was due then."""
+    sent_s: float = 0.0
+    """From then until the last record was handed over."""
+    behind_s: float = 0.0
+    """The most that a record was handed over late."""
+    heard: list[Heard] = field(default_factory=list)
+    """Of what was sent here; repeats too."""
+
+    def latencies(self, numbers: Sequence[int], times: Sequence[float]) -> list[float]:
+        """From when records were due until something was heard of them, in s."""
+        return [at - self.began - float(self.load.due[number]) for number, at in zip(numbers, times, strict=True)]
+
+
+class Driver:
+    """A producer and a consumer on some topics. One at a time; close it by leaving its block."""
+
+    def __init__(self, settings: Settings, hear: Sequence[str], rename: str | None = None) -> None:
+        """
+        Args:
+            hear: topics to listen to, without their prefix, from their ends on; cut as the settings say.
+            rename: topic that all records go to, in place of their own.
+        """
+        client, self._prefix = connections.aiokafka(settings), settings.topics.prefix
+        self._rename, self._partitions = rename, settings.topics.partitions
+        self._hear = [self._prefix + name for name in hear]
+        self._producer = AIOKafkaProducer(
+            **client, acks="all", enable_idempotence=settings.broker.fence, max_batch_size=128 * 1024
+        )
+        self._consumer = AIOKafkaConsumer(**client, enable_auto_commit=False, fetch_max_wait_ms=_POLL_MS)
+
+    async def __aenter__(self) -> Driver:
+        await self._producer.start()
+        await self._consumer.start()
+        parts = [TopicPartition(name, number) for name in self._hear for number in range(self._partitions)]
+        self._consumer.assign(parts)
+        await self._consumer.seek_to_end(*parts)
+        for part in parts:  # a seek is lazy
+            await self._consumer.position(part)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+        await self._producer.stop()
+
+    async def probe(self) -> None:
+        """Until a record that is sent comes out: the process in between reads.
+
+        Raises:
+            BeforehandError: none does in time.
+        """
+        name, end = self._prefix + str(self._rename), time.monotonic() + PROBE_S
+        while time.monotonic() < end:
+            await self._producer.send_and_wait(name, b"probe", key=b"probe")
+            if await self._poll(1000):
+                await asyncio.sleep(1)
+                await self._poll(100)
+                return
+        raise BeforehandError(f"nothing that was sent to {name} came out on {', '.join(self._hear)} in {PROBE_S:.0f} s")
+
+    async def fly(self, load: Load, answers: int, watch: Watch | None = None) -> Flight:
+        """Send it all, and hear until as many records came, or none for a while.
+
+        Args:
+            answers: records that are to come.
+            watch: runs beside it.
+
+        Raises:
+            KafkaError: the broker refused a record.
+        """
+        flight, sent = Flight(load), asyncio.Event()
+        hearing = asyncio.ensure_future(self._hearing(flight, answers, sent))
+        watching = asyncio.ensure_future(watch(sent)) if watch is not None else None
+        await self._send(flight)
+        sent.set()
+        await hearing
+        if watching is not None:
+            await watching
+        return flight
+
+    async def _send(self, flight: Flight) -> None:
+        load, pending, clock = flight.load, [], time.perf_counter
+        topics = {row.topic: self._prefix + (self._rename or row.topic) for row in load.rows}
+        flight.began = begun = clock() + 0.05
+        number, total = 0, len(load.rows)
+        while number < total:
+            now = clock() - begun
+            wait = load.due[number] - now
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            flight.behind_s = max(flight.behind_s, -float(wait))
+            row = load.rows[number]
+            pending.append(await self._producer.send(topics[row.topic], row.value, key=row.key, headers=codec.HEADERS))
+            number += 1
+            if number % 32 == 0:
+                await asyncio.sleep(0)  # under a backlog, what comes is heard meanwhile
+        flight.sent_s = clock() - begun
+        await asyncio.gather(*pending)
+
+    async def _hearing(self, flight: Flight, answers: int, sent: asyncio.Event) -> None:
+        last = time.monotonic()
+        while len(flight.heard) < answers:
+            found = await self._poll(_POLL_MS)
+            if found:
+                flight.heard += found
+                last = time.monotonic()
+            elif sent.is_set() and time.monotonic() - last > DRAIN_S:
+                return
+            elif not sent.is_set():
+                last = time.monotonic()
+
+    async def _poll(self, timeout_ms: int) -> list[Heard]:
+        found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=timeout_ms)
+        now = time.perf_counter()
+        return [(now, row.topic.removeprefix(self._prefix), row.value) for rows in found.values() for row in rows]

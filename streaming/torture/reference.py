@@ -1,0 +1,129 @@
+"""The plain sequential reference: every event, one after the other, in one process and without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from encoders.text import DummyTextEncoder
+from streaming import topics
+from streaming.decisions import prediction_id
+from streaming.engine import Engine
+from streaming.intake import Event, Intake, Source
+from streaming.items import Shop
+from streaming.moments import Due
+from streaming.privacy import Pseudonyms
+from streaming.records import Prediction
+from streaming.said import TRIGGERS
+from streaming.sessions import FRESH, INTEREST_KINDS, SessionState, advance
+from streaming.settings import Settings
+from streaming.tail import tail
+from streaming.torture.plan import Profile
+from streaming.torture.traffic import CURSE, items
+
+Place = tuple[str, int, int]
+"""Topic without prefix, partition and offset of a record."""
+
+
+def place_of(source: Source) -> Place:
+    """Where a record stands.
+
+    >>> place_of(Source(0, 3, 17, 0))
+    ('clicks', 3, 17)
+    """
+    return topics.SOURCES[source.topic].name, source.partition, source.offset
+
+
+@dataclass(slots=True)
+class Reference:
+    """What ought to have come of the events on the topics."""
+
+    events: list[Event] = field(default_factory=list)
+    """Accepted ones: by topic, partition and offset."""
+    cursed: list[Event] = field(default_factory=list)
+    """Those that the engine fails on: dead letters, and in no state."""
+    refused: list[Place] = field(default_factory=list)
+    """Records that the intake does not take: dead letters."""
+    states: dict[str, SessionState] = field(default_factory=dict)
+    """By pseudonym. Of sessions of one topic all of it; of the others without what the visitor was told."""
+    answers: dict[str, Prediction] = field(default_factory=dict)
+    """What the sessions of one topic were told or would have been, by id, with `made_at` 0."""
+    answered: dict[str, set[str]] = field(default_factory=dict)
+    """Event id to the ids that its decision may have, of every event that must be answered."""
+    silent: set[str] = field(default_factory=set)
+    """Event ids of sessions of one topic of which no decision may be told."""
+    possible: dict[str, str] = field(default_factory=dict)
+    """Every id that a decision may have, to the id of the event, or empty for an idle cart's."""
+
+
+def reference(settings: Settings, profile: Profile) -> Reference:
+    """Reads `clicks`, then `browses`: an order in which no worker ever saw the events of both."""
+    result = Reference()
+    intake = Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
+    for number, topic in enumerate((topics.CLICKS, topics.BROWSES)):
+        rows = tail(settings, [settings.topics.prefix + topic.name])
+        _accept(result, intake, number, sorted(rows, key=lambda row: (row.partition, row.offset)))
+    decide(result, settings, profile)
+    return result
+
+
+def decide(result: Reference, settings: Settings, profile: Profile) -> None:
+    """Fills in, from `events`, what must come of them."""
+    texts = DummyTextEncoder()
+    shop = Shop(texts)
+    shop.upsert(items(profile))
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(settings))
+    by_session: dict[str, list[Event]] = {}
+    for event in result.events:
+        by_session.setdefault(event.session, []).append(event)
+    for session, events in by_session.items():
+        alone = len({event.source.topic for event in events}) == 1 and all(event.consent for event in events)
+        if alone:
+            result.states[session], answered = _answer_all(result, engine, events)
+            result.silent |= {str(event.event_id) for event in events} - answered
+        else:
+            for event in events:
+                result.states[session] = advance(result.states.get(session, FRESH), event)
+            answered = {str(event.event_id) for event in events if event.kind in INTEREST_KINDS}
+        for event in events:
+            _note_ids(result, event, settings, must=str(event.event_id) in answered)
+
+
+def _accept(result: Reference, intake: Intake, topic: int, rows: Iterable[Any]) -> None:
+    for row in rows:
+        source = Source(topic, row.partition, row.offset, row.timestamp)
+        event = intake.accept(source, row.key, row.value, row.headers)
+        if not isinstance(event, Event):
+            result.refused.append(place_of(source))
+        elif str(event.event_id).startswith(CURSE):
+            result.cursed.append(event)
+        else:
+            result.events.append(event)
+
+
+def _answer_all(result: Reference, engine: Engine, events: Iterable[Event]) -> tuple[SessionState, set[str]]:
+    """The state after them all, and which of them were answered: what the site sends twice is passed over, and what
+    comes late need not change the head."""
+    states: Mapping[str, SessionState] = {}
+    answered = set()
+    for event in events:
+        states, (decision,) = engine.step([event], states)
+        prediction = decision.suppressed.prediction if decision.suppressed else decision.prediction
+        if prediction is None:
+            continue
+        answered.add(str(event.event_id))
+        result.answers[prediction.prediction_id] = replace(prediction, made_at=0)
+    return states[event.session], answered
+
+
+def _note_ids(result: Reference, event: Event, settings: Settings, *, must: bool) -> None:
+    ids = {prediction_id(event, trigger, event.time) for trigger in TRIGGERS}
+    name = str(event.event_id)
+    result.possible.update(dict.fromkeys(ids, name))
+    idle = event.time + settings.triggers.cart_idle_ms
+    result.possible[prediction_id(Due(event.session, idle), "cart_idle", idle)] = ""
+    if must:
+        result.answered[name] = ids

@@ -1,0 +1,100 @@
+"""The whole of `beforehand bench`, small; its options; and how a sweep goes about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streaming.bench import run
+from streaming.bench.run import Bench, BenchOptions
+from streaming.cli import main
+from streaming.errors import InputError
+from tests.streaming.bench.test_points import _point
+
+
+def command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(280)
+def test_every_event_is_answered_and_every_figure_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEFOREHAND_KAFKA_HOME", raising=False)
+    monkeypatch.setattr(run, "REST_S", 0)
+    plot = tmp_path / "plot.png"
+    given = ["--rate", "40", "--seconds", "5", "--warm-up", "1", "--items", "1k", "--visitors", "50", "--peak", "200"]
+    assert command(*given, "--gpu", "--folder", str(tmp_path), "--plot", str(plot), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["broker"], found["faults"]) == ("local", {})
+    (size,) = found["sizes"]
+    assert (size["items"], size["unmatched"], size["strangers"]) == (1000, 0, 0)
+    assert sum(size["levels"].values()) == size["events"] > 100
+    assert size["levels"].keys() == {"full"}
+    assert 0 < size["latency"]["p50_ms"] <= size["latency"]["p99_ms"] <= size["latency"]["max_ms"]
+    stages = size["worker"]["stages_us_per_event"]
+    assert all(spent > 0 for spent in stages.values()), stages
+    assert sum(stages.values()) == pytest.approx(size["worker"]["cpu_us_per_event"], abs=1)
+    assert size["worker"]["rss_mb"] > 50
+    assert (size["peak"]["events"], size["peak"]["unmatched"]) == (200, 0)
+    assert [each["name"] for each in found["references"]] == ["aiokafka, one hop", "aiokafka, echo", "stock Faust"]
+    assert all(each["unmatched"] == 0 for each in found["references"])
+    assert found["ratios"].keys() == {"p90_over_echo", "peak_over_stock_faust"}
+    assert found["gpu"] == {"skipped": "torch sees no GPU here"}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_doubles_until_it_is_too_much_and_then_halves_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, asked = Bench(BenchOptions(), lambda _: None), []
+
+    async def flown(_ground: Any, _driver: Any, _stand: Any, due: Any, rate: float, _warm_s: float) -> Any:
+        asked.append(rate)
+        return _point(rate, 10 if rate <= 1300 else 90)
+
+    monkeypatch.setattr(bench, "_flown", flown)
+    found = asyncio.run(bench._sweep(SimpleNamespace(), SimpleNamespace(), SimpleNamespace()))  # type: ignore[arg-type]
+    assert asked == [250, 500, 1000, 2000, 1500, 1250, 1375, 1312.5]
+    assert [point.rate for point in found] == sorted(asked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["only-one"], "1 folders, expected a shop folder and the model folder"),
+        (["--items", "ten"], "--items 'ten', expected a count"),
+        (["--items", "0"], "--items '0', expected a count"),
+        (["--burst", "x"], "burst 'x', expected FACTOR:BEGIN:SECONDS"),
+        (["--seconds", "4"], "5 s to warm up of 4 s"),
+    ],
+)
+def test_wrong_options_are_told_in_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_shops_log_comes_in_its_order_and_then_again_with_other_visitors(tmp_path: Path) -> None:
+    rows = ["view,a,1700000000000,i1", "impression,a,1700000001000,i9", "purchase,b,1700000002000,i2"]
+    (tmp_path / "events.csv").write_text("\n".join(["kind,session_id,time,item_id", *rows]) + "\n")
+    (tmp_path / "items.csv").write_text("item_id,title\ni1,kettle\ni2,boots\n")
+    log = run.ShopLog(tmp_path)
+    assert [item.title for item in log.catalogue()] == ["kettle", "boots"]
+    visits = list(islice(log.visits(), 4))
+    assert visits[:2] == [("a", "view", "i1"), ("b", "purchase", "i2")]
+    assert visits[2:] == [("a~1", "view", "i1"), ("b~1", "purchase", "i2")]
+
+
+def test_a_shop_without_visits_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text("kind,session_id,time\nexit,a,1700000000000\n")
+    with pytest.raises(InputError, match="no event of an item"):
+        run.ShopLog(tmp_path)

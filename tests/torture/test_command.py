@@ -1,0 +1,66 @@
+"""`beforehand torture`: what it refuses, and what it reports."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from streaming.cli import main
+from streaming.torture.ledger import FAULTS, Ledger
+from streaming.torture.plan import HARMS, ON_KAFKA, Profile, kills, on_local_broker
+from streaming.torture.report import COUNTS, WRONG, Report
+from streaming.torture.run import Result
+
+
+def refused(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["torture", *arguments])
+    return int(ended.value.code or 0)
+
+
+def test_without_kafka_it_says_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("BEFOREHAND_KAFKA_HOME", raising=False)
+    assert refused() == 2
+    assert "or take --local, which proves nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--local", "--only", "kill,storm"], "--only storm: no such harm, expected some of kill, "),
+        (["--local", "--poison", "0.9"], "poison 0.9, expected a share from 0 to 0.5"),
+    ],
+)
+def test_nonsense_is_refused(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(*arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 50])
+def test_kills_add_up(count: int) -> None:
+    assert sum(kills(count).values()) == count
+    local = on_local_broker(kills(count))
+    assert not local.keys() & ON_KAFKA
+    assert local["kill"] >= count // 2
+
+
+def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
+    assert COUNTS.keys() | WRONG.keys() < set(Ledger.__dataclass_fields__)
+    assert tuple(WRONG) == FAULTS
+    ledger = Ledger(sent=10, events=10, missing=1, examples={"missing": ["e7"]})
+    result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9, 73, 1], "w1": [0, -15]}, 1.0)
+    out = io.StringIO()
+    Report(Profile({}, seed=42), result, nodes=3, folder=Path("/logs")).show(Console(file=out, width=120))
+    assert "does not tally" in out.getvalue()
+    assert "e7" in out.getvalue()
+    assert "beforehand torture --seed 42" in out.getvalue()
+    assert "all tallies" not in out.getvalue()
+    told = Report(Profile({}), result, nodes=0, folder=Path("/logs")).as_json()
+    assert (told["proof"], told["faults"], told["seed"]) == (False, {"missing": 1}, 1)
+    assert told["unexplained_exits"] == {"w0": [1]}
