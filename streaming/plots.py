@@ -1,5 +1,5 @@
-"""Plots of a report, as SVG to stand in a page, or one picture by itself, SVG or PNG: no script, equal numbers give equal
-bytes.
+"""Plots of a report, as SVG to stand in a page, or one picture by itself, SVG or PNG: no script, equal numbers give
+equal bytes.
 
 The one door to matplotlib.
 """
