@@ -19,7 +19,7 @@ DOORS = {
     "msgspec.msgpack": {"streaming/codec.py"},
     "faiss": {"index/backend.py"},
     "transformers": {"encoders/bert.py"},
-    "torch": {"encoders/bert.py", "encoders/graph/kge.py"},
+    "torch": {"encoders/bert.py", "encoders/graph/kge.py", "encoders/heads/training.py"},
     "torch_geometric": {"encoders/graph/kge.py"},
     "matplotlib": {"streaming/plots.py"},
     "jinja2": {"streaming/report_page.py"},
