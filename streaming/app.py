@@ -34,6 +34,7 @@ from streaming.engine import Engine
 from streaming.errors import BeforehandError, InputError
 from streaming.event_queue import News
 from streaming.exits import Exit, die
+from streaming.heads import Heads
 from streaming.intake import Intake, Source
 from streaming.outputs import Outputs
 from streaming.pages import Answer, Pages, as_json, text
@@ -99,6 +100,7 @@ class WorkerApp(faust.App):
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
         self.engine = Engine(settings, self.shop, PooledSessionEncoder(self.shop.dimension), self.pseudonyms)
+        self.engine.heads = Heads.open(settings, self.texts)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
         self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]

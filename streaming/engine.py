@@ -13,6 +13,7 @@ from index.vocabulary import Codes
 from streaming import said
 from streaming.decisions import Decision, Grounds, decide
 from streaming.errors import InputError
+from streaming.heads import Heads
 from streaming.intake import Event
 from streaming.items import Shop
 from streaming.moments import Moment, Work, meet
@@ -61,6 +62,8 @@ class Engine:
         """Hears of each stage of a step as it begins, and None at the end; for those who measure."""
         self.ranked = 0
         """Items of each ranking that its decision tells, before the throttle; they cost some microseconds each."""
+        self.heads: Heads | None = None
+        """What speaks of the texts of events; None: nothing does."""
         self.serve(shop, encoder)
 
     def serve(self, shop: Shop, encoder: SessionEncoder) -> None:
@@ -122,6 +125,8 @@ class Engine:
             decisions.append(decision)
             if moment.silent not in ("applied", "not_due"):
                 changed[session] = replace(moment.state, said=told)  # the state, and what was said
+        if self.heads is not None:
+            decisions = self.heads.label(decisions, self.shop, now)  # + what the heads say of the events' texts
         self.mark(None)
         return changed, decisions
 
