@@ -63,7 +63,7 @@ class ServedHead:
         asked = list(dict.fromkeys(texts))
         new = [text for text in asked if text not in self.known]
         if new:
-            self.known.update(zip(new, self.head.answers(self.texts.encode(new)), strict=True))
+            self.known.update(zip(new, self.head.answers(new, self.texts.encode(new)), strict=True))
         for text in asked:
             self.known.move_to_end(text)
         found = {text: self.known[text] for text in asked}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -13,7 +11,7 @@ from encoders.heads.baselines import CountedWords
 from encoders.heads.examples import Examples, Parts, check_parts, classes_of
 from encoders.heads.head import Floats, Head, Vectors, softmax
 from encoders.heads.metrics import Report, expected_calibration_error, interval
-from encoders.heads.training import FitSettings, Fitted, Objective, Sample
+from encoders.heads.training import FitSettings, Objective, Sample
 
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature."""
@@ -38,13 +36,12 @@ class Classification:
 
     def sample(self, part: Examples, vectors: Vectors) -> Sample:
         """A part for training; vectors (n, dimension)."""
-        return Sample(vectors, self._targets(part), None, part.texts)
+        return Sample(vectors, self._targets(part), part.texts)
 
-    def finished(self, fitted: Fitted, valid: Vectors) -> tuple[Fitted, dict[str, float]]:
-        """The map with its temperature folded in, chosen by the log-loss of the validation part (Guo et al. 2017), and
-        that temperature."""
+    def finished(self, head: Head, valid: Vectors) -> Head:
+        """The head with its temperature folded in, chosen by the log-loss of the validation part (Guo et al. 2017)."""
         targets = self._targets(self.parts.valid)
-        outputs = valid.astype(np.float64) @ fitted.matrix + fitted.bias  # (n, classes)
+        outputs = head.outputs(self.parts.valid.texts, valid)  # (n, classes)
 
         def loss(heat: float) -> float:
             return _log_loss(softmax(outputs / np.exp(heat)), targets)
@@ -52,15 +49,14 @@ class Classification:
         found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
         heat = float(found.x) if loss(float(found.x)) < loss(0.0) else 0.0
         temperature = float(np.exp(heat))
-        matrix, bias = (fitted.matrix / temperature).astype(np.float32), (fitted.bias / temperature).astype(np.float32)
-        return replace(fitted, matrix=matrix, bias=bias), {"temperature": temperature}
+        return head.scaled(1 / temperature, 0, {"temperature": temperature})
 
     def evaluate(self, head: Head, test: Vectors) -> Report:
         """The head on the test part, whose vectors are (n, dimension)."""
         parts, targets = self.parts, self._targets(self.parts.test)
         train = self._targets(parts.train)
         shares = np.bincount(train, minlength=self.outputs) / len(train)
-        said = head.probabilities(test)
+        said = head.probabilities(parts.test.texts, test)
         others = {
             "majority class": np.tile(shares, (len(targets), 1)),
             "TF-IDF, logistic regression": CountedWords(parts.train.texts).classes(

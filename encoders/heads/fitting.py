@@ -26,7 +26,7 @@ from encoders.heads.head import Head, Manifest, Task, Vectors, digest_of
 from encoders.heads.metrics import Report
 from encoders.heads.ranking import Ranking
 from encoders.heads.regression import Regression
-from encoders.heads.training import FitSettings, Fitted, Note, Objective, Sample
+from encoders.heads.training import FitSettings, Note, Objective, Sample
 from encoders.text import TextEncoder
 
 TEXTS_AT_ONCE = 512
@@ -49,8 +49,8 @@ class HeadTask(Protocol):
     def sample(self, part: Examples, vectors: Vectors) -> Sample:
         """A part for training."""
 
-    def finished(self, fitted: Fitted, valid: Vectors, /) -> tuple[Fitted, dict[str, float]]:
-        """What was fitted, as it is served, and what was chosen on the validation part for that."""
+    def finished(self, head: Head, valid: Vectors, /) -> Head:
+        """What was fitted, as it is served; what is still to be chosen is chosen on the validation part."""
 
     def evaluate(self, head: Head, test: Vectors) -> Report:
         """The head on the test part, beside its baselines."""
@@ -74,8 +74,7 @@ class Trained:
 
     def save(self, folder: Path, report: Report) -> Head:
         """As `Head.save`, with the report's metrics in the manifest."""
-        manifest = replace(self.head.manifest, metrics=report.metrics)
-        head = Head(manifest, self.head.matrix, self.head.bias)
+        head = self.head.described(replace(self.head.manifest, metrics=report.metrics))
         return head.save(folder, None if self.own is None else self.own.save)
 
 
@@ -113,7 +112,6 @@ def fit(
         if fitted.tuned:
             encoder = own = _read_back(network)
             valid = task.sample(parts.valid, encode(encoder, parts.valid.texts, note))
-    finished, chosen = task.finished(fitted, valid.vectors)
     rows = [row for _, part in parts.each() for row in zip(part.texts, part.labels, strict=True)]
     manifest = Manifest(
         task=cast(Task, task.name),
@@ -122,12 +120,13 @@ def fit(
         encoder=encoder.digest,
         labels=task.labels,
         own_encoder=own is not None,
-        settings=settings.as_dict() | chosen | {"penalty": fitted.penalty, "epochs_used": fitted.epochs},
+        settings=settings.as_dict() | {"penalty": fitted.penalty, "epochs_used": fitted.epochs},
         rows=parts.counts(),
         data=digest_of(rows),
         seed=settings.seed,
     )
-    return Trained(Head(manifest, finished.matrix, finished.bias), encoder, own)
+    head = Head(manifest, fitted.matrix, fitted.bias, fitted.words, fitted.words_matrix)
+    return Trained(task.finished(head, valid.vectors), encoder, own)
 
 
 def evaluate(task: HeadTask, trained: Trained, note: Note = silent) -> Report:

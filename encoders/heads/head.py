@@ -1,7 +1,8 @@
-"""A task head as it is served: an affine map from a text's vector to an answer. Needs numpy, and no library that fits.
+"""A task head as it is served: an affine map from a text's vector and its words to an answer. Needs numpy alone.
 
     manifest.json        task, labels, columns, encoder, metrics, seed, and the SHA-256 of each other file
-    head.safetensors     matrix float32 (dimension, outputs), bias float32 (outputs,)
+    head.safetensors     matrix float32 (dimension, outputs), bias float32 (outputs,); and, where words are features too
+                         (`encoders.heads.words`), their weights (buckets,) and matrix (buckets, outputs)
     encoder/             only where the encoder was trained too: the BERT that the matrix belongs to
 
 Temperature, standardisation of features and scale of the target are folded into matrix and bias. No pickle: reading a
@@ -26,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from encoders.errors import EncoderError
+from encoders.heads.words import Words
 
 FORMAT = 1
 """What this release writes, and the only one it reads."""
@@ -83,11 +85,19 @@ class Answer(NamedTuple):
 class Head:
     """One head in memory. `save` writes a folder, `load` reads one."""
 
-    def __init__(self, manifest: Manifest, matrix: Vectors, bias: Vectors) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        matrix: Vectors,
+        bias: Vectors,
+        words: Words | None = None,
+        words_matrix: Vectors | None = None,
+    ) -> None:
         """
         Args:
             matrix: (dimension, outputs); one output but for classification, where there is one a label.
             bias: (outputs,)
+            words: features beside the vector; words_matrix: (buckets, outputs) with them.
 
         Raises:
             ValueError: the shapes do not go together, or a number is not finite.
@@ -95,9 +105,13 @@ class Head:
         outputs = len(manifest.labels) if manifest.task == "classification" else 1
         if matrix.ndim != 2 or matrix.shape[1] != outputs or bias.shape != (outputs,):
             raise ValueError(f"matrix {matrix.shape}, bias {bias.shape}: expected (d, {outputs}) and ({outputs},)")
-        if not (np.isfinite(matrix).all() and np.isfinite(bias).all()):
+        over_words = words_matrix if words_matrix is not None else np.zeros((0, outputs), np.float32)
+        if over_words.shape != (words.buckets if words is not None else 0, outputs):
+            raise ValueError(f"matrix over words {over_words.shape}: expected one row a bucket, {outputs} wide")
+        if not (np.isfinite(matrix).all() and np.isfinite(bias).all() and np.isfinite(over_words).all()):
             raise ValueError("matrix or bias hold NaN or infinity: expected finite numbers")
         self.manifest = manifest
+        self.words, self.words_matrix = words, np.ascontiguousarray(over_words, dtype=np.float32)
         self.matrix = np.ascontiguousarray(matrix, dtype=np.float32)
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
@@ -111,27 +125,45 @@ class Head:
         """Of the vectors that it takes."""
         return int(self.matrix.shape[0])
 
-    def outputs(self, vectors: Vectors) -> Floats:
-        """Logits, values or scores: (n, dimension) -> (n, outputs), each row to the bit as if it had come alone."""
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
-            raise ValueError(f"vectors of shape {vectors.shape}: expected (n, {self.dimension}); encode them by the "
-                             f"text encoder {self.manifest.encoder}")  # fmt: skip
+    def outputs(self, texts: Sequence[str], vectors: Vectors) -> Floats:
+        """Logits, values or scores of texts, whose vectors are (n, dimension): (n, outputs), each row to the bit as if
+        it had come alone."""
+        if vectors.shape != (len(texts), self.dimension):
+            raise ValueError(
+                f"vectors of shape {vectors.shape}: expected ({len(texts)}, {self.dimension}); encode the texts by the "
+                f"text encoder {self.manifest.encoder}"
+            )
         rows = [row @ self.matrix + self.bias for row in vectors.astype(np.float32, copy=False)]
+        if self.words is not None:
+            for row, text in zip(rows, texts, strict=True):
+                places, values = self.words.of(text)
+                row += values @ self.words_matrix[places]
         return np.array(rows, np.float64).reshape(-1, len(self.bias))
 
-    def probabilities(self, vectors: Vectors) -> Floats:
+    def probabilities(self, texts: Sequence[str], vectors: Vectors) -> Floats:
         """Of classification: softmax of the outputs, (n, labels)."""
-        return softmax(self.outputs(vectors))
+        return softmax(self.outputs(texts, vectors))
 
-    def answers(self, vectors: Vectors) -> list[Answer]:
-        """One answer a row of `vectors`, (n, dimension)."""
+    def answers(self, texts: Sequence[str], vectors: Vectors) -> list[Answer]:
+        """One answer a text, whose vectors are (n, dimension)."""
         if self.manifest.task != "classification":
-            return [Answer(None, {}, float(row[0])) for row in self.outputs(vectors)]
+            return [Answer(None, {}, float(row[0])) for row in self.outputs(texts, vectors)]
         answers = []
-        for row in self.probabilities(vectors):
+        for row in self.probabilities(texts, vectors):
             named = {self.manifest.labels[place]: float(row[place]) for place in np.argsort(-row, kind="stable")}
             answers.append(Answer(next(iter(named)), named, None))
         return answers
+
+    def scaled(self, factor: float, shift: float, told: Mapping[str, float]) -> Head:
+        """Outputs times `factor` plus `shift`; `told` is added to the settings of the manifest."""
+        manifest = replace(self.manifest, settings={**self.manifest.settings, **told})
+        matrix, over_words = (np.float32(factor) * each for each in (self.matrix, self.words_matrix))
+        bias = (factor * self.bias.astype(np.float64) + shift).astype(np.float32)
+        return Head(manifest, matrix, bias, self.words, over_words)
+
+    def described(self, manifest: Manifest) -> Head:
+        """The same numbers under another manifest."""
+        return Head(manifest, self.matrix, self.bias, self.words, self.words_matrix)
 
     # ------------------------------------------------------------------------------------------------------- on disk
     def save(self, folder: Path, write_encoder: Callable[[Path], None] | None = None) -> Head:
@@ -152,7 +184,10 @@ class Head:
         try:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True)
-            save_file({"matrix": self.matrix, "bias": self.bias}, beside / WEIGHTS)
+            tensors = {"matrix": self.matrix, "bias": self.bias}
+            if self.words is not None:
+                tensors |= {"words": self.words.weights, "words_matrix": self.words_matrix}
+            save_file(tensors, beside / WEIGHTS)
             if write_encoder is not None:
                 (beside / ENCODER).mkdir()
                 write_encoder(beside / ENCODER)
@@ -170,7 +205,7 @@ class Head:
             raise EncoderError(f"{folder}: cannot be written ({exc}); name another place for the head") from exc
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        return Head(written, self.matrix, self.bias)
+        return self.described(written)
 
     @classmethod
     def load(cls, folder: Path) -> Head:
@@ -191,7 +226,8 @@ class Head:
             raise EncoderError(f"{folder}: its manifest names no {WEIGHTS} or lacks its encoder; train it anew")
         try:
             tensors = load_file(folder / WEIGHTS)
-            return cls(manifest, tensors["matrix"], tensors["bias"])
+            words = Words(tensors["words"]) if "words" in tensors else None
+            return cls(manifest, tensors["matrix"], tensors["bias"], words, tensors.get("words_matrix"))
         except (OSError, SafetensorError, KeyError, ValueError) as exc:
             raise EncoderError(f"{folder}: no head ({exc}); train it anew") from exc
 

@@ -8,7 +8,7 @@ from encoders.heads.baselines import CountedWords
 from encoders.heads.examples import Examples, Parts, check_groups, check_parts, numbers_of, rows_by_group
 from encoders.heads.head import Floats, Head, Vectors
 from encoders.heads.metrics import Report, by_group, interval
-from encoders.heads.training import FitSettings, Fitted, Objective, Sample
+from encoders.heads.training import FitSettings, Objective, Sample
 
 SHUFFLES = 20
 """Of the baseline that says nothing."""
@@ -37,17 +37,17 @@ class Ranking:
         """A part for training; vectors (n, dimension)."""
         relevance = np.array([float(label) for label in part.labels])
         lists = [rows for rows in rows_by_group(part.groups) if np.ptp(relevance[rows]) > 0]
-        return Sample(vectors, relevance, lists, part.texts)
+        return Sample(vectors, relevance, part.texts, lists)
 
-    def finished(self, fitted: Fitted, _valid: Vectors) -> tuple[Fitted, dict[str, float]]:
-        """The map as it is."""
-        return fitted, {}
+    def finished(self, head: Head, _valid: Vectors) -> Head:
+        """The head as it is."""
+        return head
 
     def evaluate(self, head: Head, test: Vectors) -> Report:
         """The head on the test part, whose vectors are (n, dimension)."""
         parts, truth = self.parts, self._numbers["test"]
         lists = rows_by_group(parts.test.groups)
-        said = by_group(head.outputs(test)[:, 0], truth, lists)
+        said = by_group(head.outputs(parts.test.texts, test)[:, 0], truth, lists)
         words = CountedWords(parts.train.texts).numbers(
             self._numbers["train"], parts.valid.texts, self._numbers["valid"], parts.test.texts
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
@@ -11,7 +9,7 @@ from encoders.heads.baselines import CountedWords
 from encoders.heads.examples import Examples, Parts, check_parts, numbers_of
 from encoders.heads.head import Floats, Head, Vectors
 from encoders.heads.metrics import Report, interval
-from encoders.heads.training import FitSettings, Fitted, Objective, Sample
+from encoders.heads.training import FitSettings, Objective, Sample
 
 
 class Regression:
@@ -36,18 +34,16 @@ class Regression:
     def sample(self, part: Examples, vectors: Vectors) -> Sample:
         """A part for training; vectors (n, dimension)."""
         numbers = np.array([float(label) for label in part.labels])
-        return Sample(vectors, (numbers - self._mean) / self._spread, None, part.texts)
+        return Sample(vectors, (numbers - self._mean) / self._spread, part.texts)
 
-    def finished(self, fitted: Fitted, _valid: Vectors) -> tuple[Fitted, dict[str, float]]:
-        """The map in the label's own unit; mean and spread of the labels."""
-        matrix = (fitted.matrix * self._spread).astype(np.float32)
-        bias = (fitted.bias * self._spread + self._mean).astype(np.float32)
-        return replace(fitted, matrix=matrix, bias=bias), {"mean": self._mean, "spread": self._spread}
+    def finished(self, head: Head, _valid: Vectors) -> Head:
+        """The head in the label's own unit."""
+        return head.scaled(self._spread, self._mean, {"mean": self._mean, "spread": self._spread})
 
     def evaluate(self, head: Head, test: Vectors) -> Report:
         """The head on the test part, whose vectors are (n, dimension)."""
         parts, numbers = self.parts, self._numbers
-        truth, said = numbers["test"], head.outputs(test)[:, 0]
+        truth, said = numbers["test"], head.outputs(parts.test.texts, test)[:, 0]
         others = {
             "mean": np.full(len(truth), self._mean),
             "TF-IDF, ridge": CountedWords(parts.train.texts).numbers(

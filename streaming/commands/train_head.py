@@ -77,6 +77,9 @@ def train_head(
         bool, typer.Option("--balanced", help="Classification: every class weighs the same, whatever its rows.")
     ] = False,
     loss: Annotated[_Loss, typer.Option(help="Ranking: over a group's list, or over its pairs.")] = _Loss.LISTWISE,
+    words: Annotated[
+        bool, typer.Option("--words/--no-words", help="Features of words beside the text's vector.")
+    ] = True,
     tune_encoder: Annotated[
         bool, typer.Option("--tune-encoder", help="Train the encoder too; the head then brings its own.")
     ] = False,
@@ -102,6 +105,7 @@ def train_head(
         seed=seed,
         balanced=balanced,
         loss=loss.value,
+        words=words,
         layers=layers if tune_encoder else None,
         tune_epochs=epochs,
     )

@@ -14,10 +14,12 @@ COLOURS = ("red", "blue", "green", "black", "white")
 
 
 def texts(count: int, seed: int) -> list[tuple[str, str]]:
-    """Texts and their thing: `red lamp 7`."""
+    """Texts and their thing: `red lamp n0x7`; no two parts share the last word."""
     source = np.random.default_rng(seed)
     things = [list(THINGS)[place] for place in source.integers(0, len(THINGS), count)]
-    return [(f"{COLOURS[source.integers(len(COLOURS))]} {thing} {row}", thing) for row, thing in enumerate(things)]
+    colours = [COLOURS[place] for place in source.integers(0, len(COLOURS), count)]
+    named = zip(colours, things, strict=True)
+    return [(f"{colour} {thing} n{seed}x{row}", thing) for row, (colour, thing) in enumerate(named)]
 
 
 def parts(label: Callable[[str, int], str], sizes: Sequence[int] = (120, 40, 40), group: int = 0) -> Parts:
@@ -32,7 +34,7 @@ def parts(label: Callable[[str, int], str], sizes: Sequence[int] = (120, 40, 40)
         rows = texts(size, seed)
         groups = tuple(f"g{seed}-{row // group}" for row in range(size)) if group else ()
         labels = tuple(label(thing, row) for row, (_, thing) in enumerate(rows))
-        made.append(Examples(tuple(f"{text} {seed}" for text, _ in rows), labels, groups))
+        made.append(Examples(tuple(text for text, _ in rows), labels, groups))
     return Parts(*made)
 
 
