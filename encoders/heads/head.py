@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -115,7 +116,7 @@ class Head:
         self.matrix = np.ascontiguousarray(matrix, dtype=np.float32)
         self.bias = np.ascontiguousarray(bias, dtype=np.float32)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """12 hex characters of the manifest: equal versions, equal content."""
         return hashlib.sha256(_json(self.manifest)).hexdigest()[:12]

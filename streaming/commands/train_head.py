@@ -170,7 +170,7 @@ def _show(console: Console, report: Report, head: Head, labelled: Labelled, out:
     if labelled.shared_texts:
         console.print(
             f"[yellow]{labelled.shared_texts} texts of the test part stand in the part to learn from, too: what is "
-            "measured is too good; leave --split out to have equal texts in one part",
+            "measured may be too good for texts that are new",
             highlight=False,
         )
     table = Table(title=f"Test part, n = {report.n}")

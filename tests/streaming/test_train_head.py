@@ -98,7 +98,7 @@ def test_a_part_named_by_a_column_is_told_where_it_shares_texts(tmp_path: Path) 
         (["--task", "classification", "--label", "title"], "with one row only"),
         (["--task", "classification", "--label", "kind", "--layers", "2"], "--layers 2 without --tune-encoder"),
         (["--task", "classification", "--label", "kind", "--tune-encoder"], "'dummy', expected a BERT"),
-        (["--task", "classification", "--label", "kind", "--model", "no-such"], "text model 'no-such'"),
+        (["--task", "classification", "--label", "kind", "--model", "/no/such"], "text model '/no/such'"),
     ],
 )
 def test_what_is_refused_ends_with_2_and_writes_nothing(
