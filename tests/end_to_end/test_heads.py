@@ -93,7 +93,7 @@ def test_without_heads_nothing_is_said_of_texts(stage: Stage, worker: Callable[.
     assert stage.raw(topics.LABELS) == []
 
 
-def test_a_worker_does_not_start_with_a_head_of_another_encoder(
+def test_a_worker_does_not_start_with_a_head_that_is_not_there(
     settings: Settings, worker: Callable[..., WorkerProcess], tmp_path: Path
 ) -> None:
     folder = tmp_path / "nothing"
