@@ -90,6 +90,7 @@ class BertTextEncoder:
             torch.set_num_threads(threads)
         self._batch = batch
         self._max_tokens = max_tokens
+        self._threads = threads
         self._tokenizer, self._model = load_bert(model)
         if adapter is not None:
             self._model = _merged(self._model, adapter, base_digest(self._tokenizer, self._model))
@@ -143,6 +144,26 @@ class BertTextEncoder:
             weights = mask.to(hidden.device).unsqueeze(-1).float()  # (b, t, 1)
             pooled = (hidden.float() * weights).sum(dim=1) / weights.sum(dim=1)  # (b, dimension)
             return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+
+    @property
+    def network(self) -> Any:
+        """The torch module, for those who train it. `digest` stays that of the weights as they were loaded."""
+        return self._model
+
+    def save(self, folder: Path) -> None:
+        """Writes weights (safetensors), configuration and tokenizer into a folder that `again` reads."""
+        self._model.save_pretrained(folder, safe_serialization=True)
+        self._tokenizer.save_pretrained(folder)
+
+    def again(self, model: str) -> BertTextEncoder:
+        """Another model under this one's settings.
+
+        Raises:
+            EncoderError: as when it is made.
+        """
+        return BertTextEncoder(
+            model, device=self.device, batch=self._batch, threads=self._threads, max_tokens=self._max_tokens
+        )
 
     def _padded(self, ids: list[list[int]]) -> dict[str, torch.Tensor]:
         import torch  # noqa: PLC0415  as in __init__

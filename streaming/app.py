@@ -32,6 +32,7 @@ from streaming.engine import Engine
 from streaming.errors import BeforehandError
 from streaming.event_queue import News
 from streaming.exits import Exit, die
+from streaming.heads import Heads
 from streaming.intake import Intake, Source
 from streaming.items import Shop
 from streaming.outputs import Outputs
@@ -98,6 +99,7 @@ class WorkerApp(faust.App):
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
         self.engine = Engine(settings, self.shop, self.shop.tables.session_encoder(), self.pseudonyms)
+        self.engine.heads = Heads.open(settings, self.texts)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
         self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]

@@ -68,6 +68,10 @@ COMMANDS = {
         "streaming.commands.evaluate:evaluate",
         "Measure the ranking of a model's settings on a shop's past, beside baselines.",
     ),
+    "train-head": Command(
+        "streaming.commands.train_head:train_head",
+        "Train a head on a table of texts and labels: classes, numbers or relevances.",
+    ),
     "backtest": Command(
         "streaming.commands.backtest:backtest",
         "Run the engine over a shop's log without a broker, and measure what it says.",

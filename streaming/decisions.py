@@ -13,6 +13,7 @@ from streaming import changes, codec, said
 from streaming.eligible import head_of
 from streaming.intake import Event
 from streaming.items import Shop
+from streaming.labels import Label
 from streaming.local_time import shop_offset_min
 from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
@@ -53,6 +54,8 @@ class Decision:
     """How far it came: its session's state; a ranking; a trigger."""
     ranked: tuple[str, ...] = ()
     """The best items of its ranking before the throttle, best first, as many as `Grounds.ranked` asks for."""
+    labels: tuple[Label, ...] = ()
+    """What the heads say of the event's text."""
 
 
 def prediction_id(event: Work, trigger: Trigger, due: int) -> str:

@@ -14,6 +14,7 @@ from index.vocabulary import Codes
 from streaming import said
 from streaming.decisions import Decision, Grounds, Mark, decide, unmarked
 from streaming.errors import InputError
+from streaming.heads import Heads
 from streaming.intake import Event
 from streaming.items import Shop
 from streaming.ladder import LEVELS
@@ -64,6 +65,8 @@ class Engine:
         self.forgets = False
         """What was said to a session is forgotten before each event, so that every event with a ranking is answered;
         for those who measure, with rules that hold nothing back."""
+        self.heads: Heads | None = None
+        """What speaks of the texts of events; None: nothing does."""
         self.serve(shop, encoder)
 
     def serve(self, shop: Shop, encoder: SessionEncoder) -> None:
@@ -128,6 +131,8 @@ class Engine:
             decisions.append(decision)
             if moment.silent not in ("applied", "not_due"):
                 changed[session] = replace(moment.state, said=told)  # the state, and what was said
+        if self.heads is not None:
+            decisions = self.heads.label(decisions, self.shop, now)  # + what the heads say of the events' texts
         self.mark(None)
         return changed, decisions
 

@@ -30,13 +30,16 @@ class Outputs:
         self._prefix = prefix
 
     def decided(self, decision: Decision) -> Iterator[Outgoing]:
-        """What one decision sends: at most one of prediction and suppressed, and the closing record of a session."""
+        """What one decision sends: at most one of prediction and suppressed, the closing record of a session,
+        and a label of each head that reads the event's text."""
         if decision.closed is not None:
             yield self._keyed(topics.SESSIONS, decision.closed.session_id, decision.closed)
         if decision.prediction is not None:
             yield self._keyed(topics.PREDICTIONS, decision.prediction.session_id, decision.prediction)
         elif decision.suppressed is not None:
             yield self._keyed(topics.SUPPRESSED, decision.suppressed.prediction.session_id, decision.suppressed)
+        for label in decision.labels:
+            yield self._keyed(topics.LABELS, label.session_id, label)
 
     def learned(self, decisions: Iterable[Decision]) -> Iterator[Outgoing]:
         """What the decisions' events taught, one record per source partition, offsets ascending."""

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ from msgspec.inspect import (
     type_info,
 )
 
-from streaming import records, topics
+from streaming import labels, records, topics
 from streaming.errors import InputError
 from streaming.records import VERSION, Record
 from streaming.settings import TopicSettings
@@ -49,10 +50,13 @@ RECORDS: tuple[type[Record], ...] = (
     records.Prediction,
     records.Suppressed,
     records.SessionClosed,
+    labels.Label,
     records.Receipt,
 )
 """Every record that stands on a topic of the catalogue."""
 
+_MODULES = (records, labels)
+"""Where the records and their parts are written down."""
 _SECTION = re.compile(r"(<!-- made by streaming\.schemas: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SCALARS = {BoolType: "bool", NoneType: "nil"}
 
@@ -118,14 +122,15 @@ def topic_table() -> str:
 
 
 def record_tables() -> str:
-    """One Markdown section a record, then one for each part of a record, in the order of records.py."""
+    """One Markdown section a record, then one for each part of a record, in the order of the code."""
     meanings = _meanings()
-    parts = [kind for kind in vars(records).values() if _is_struct(kind) and kind is not Record]
+    parts = [kind for module in _MODULES for kind in vars(module).values() if _is_struct(kind, module)]
     return "".join(_section(kind, meanings) for kind in sorted(parts, key=lambda kind: kind not in RECORDS))
 
 
-def _is_struct(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == records.__name__
+def _is_struct(value: object, module: ModuleType) -> bool:
+    own = isinstance(value, type) and value.__module__ == module.__name__ and value is not Record
+    return own and issubclass(value, msgspec.Struct)  # type: ignore[arg-type]
 
 
 def _section(kind: type[msgspec.Struct], meanings: dict[tuple[str, str], str]) -> str:
@@ -202,9 +207,9 @@ def _span(ms: int) -> str:
 
 
 def _meanings() -> dict[tuple[str, str], str]:
-    """The docstring under each field of records.py, by type and field."""
+    """The docstring under each field of a record or its parts, by type and field."""
     found = {}
-    for node in ast.parse(inspect.getsource(records)).body:
+    for node in [node for module in _MODULES for node in ast.parse(inspect.getsource(module)).body]:
         if not isinstance(node, ast.ClassDef):
             continue
         for field, text in zip(node.body, node.body[1:], strict=False):

@@ -6,6 +6,7 @@ A nested setting is named by two underscores: `BEFOREHAND_RULES__DAILY_CAP=5`. L
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -224,6 +225,9 @@ class Settings(BaseSettings):
     """Key of the pseudonyms, at least 16 characters. Losing it parts every visitor from their live session."""
     no_pseudonyms: bool = False
     """Let the site's own ids through to state and outputs. Only where ids are no personal data."""
+    heads: Annotated[tuple[str, ...], NoDecode] = ()
+    """Heads that say something of each event's text on topic `labels`, `name=folder,name=folder`: the folders that
+    `beforehand train-head` wrote. None: nothing is said, at no cost."""
     broker: BrokerSettings = BrokerSettings()
     topics: TopicSettings = TopicSettings()
     rules: RuleSettings = RuleSettings()
@@ -232,10 +236,29 @@ class Settings(BaseSettings):
     evaluation: EvaluationSettings = EvaluationSettings()
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
 
-    @field_validator("brokers", mode="before")
+    @field_validator("brokers", "heads", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("heads")
+    @classmethod
+    def _named(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        names = [head.partition("=")[0] for head in heads]
+        for head, name in zip(heads, names, strict=True):
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}=.+", head):
+                raise ValueError(f"{head!r} is no head, expected name=folder, the name of letters, digits, . _ -")
+            if names.count(name) > 1:
+                raise ValueError(f"the head {name!r} stands there twice, expected each name once")
+        return heads
+
+    def head_folders(self) -> dict[str, Path]:
+        """Folder of each head, by its name.
+
+        >>> Settings(heads="mood=/heads/mood").head_folders()
+        {'mood': PosixPath('/heads/mood')}
+        """
+        return {name: Path(folder) for name, _, folder in (head.partition("=") for head in self.heads)}
 
     def with_shop(self, told: Mapping[str, Any]) -> Settings:
         """With what `shop.toml` says of time zone and idle time, where nothing else was set.

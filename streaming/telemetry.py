@@ -53,6 +53,7 @@ class Metrics:
             registry=registry,
         )
         self.taught = Counter("beforehand_lessons", "Events that taught what goes with what", registry=registry)
+        self.labels = Counter("beforehand_labels", "What heads said of events", ["head"], registry=registry)
         self.closed = Counter("beforehand_sessions_closed", "Sessions that ended", registry=registry)
         self.dead_letters = Counter("beforehand_dead_letters", "Records set aside", ["error"], registry=registry)
         self.broadcast = Counter(
@@ -124,6 +125,8 @@ class Metrics:
             self.silent.labels(decision.silent).inc()
         if spoken is not None and isinstance(decision.event, Event) and decision.event.source.timestamp >= 0:
             self.delay_seconds.observe(max(0, spoken.made_at - decision.event.source.timestamp) / 1000)
+        for label in decision.labels:
+            self.labels.labels(label.head).inc()
         if decision.taught is not None:
             self.taught.inc()
         if decision.closed is not None:

@@ -28,7 +28,7 @@ class Topic:
     key: str
     """What the key is, for people."""
     record: str
-    """The type in `streaming.records`."""
+    """The type in `streaming.records` or `streaming.labels`."""
     sharded: bool
     """Cut like `clicks`; otherwise one partition, read whole by every worker."""
     compacted: bool = False
@@ -53,6 +53,7 @@ LEARNED = Topic("learned", "internal", "none; partition given", "Learned", shard
 PREDICTIONS = Topic("predictions", "out", "pseudonym of the session", "Prediction", sharded=True)
 SUPPRESSED = Topic("suppressed", "out", "pseudonym of the session", "Suppressed", sharded=True)
 SESSIONS = Topic("sessions", "out", "pseudonym of the session", "SessionClosed", sharded=True, retention_ms=30 * DAY_MS)
+LABELS = Topic("labels", "out", "pseudonym of the session", "Label", sharded=True)
 RECEIPTS = Topic("receipts", "out", "control id", "Receipt", sharded=False, retention_ms=30 * DAY_MS)
 DEAD_LETTERS = Topic("dead-letters", "out", "as it came", "bytes", sharded=True)
 
@@ -67,6 +68,7 @@ TOPICS = (
     PREDICTIONS,
     SUPPRESSED,
     SESSIONS,
+    LABELS,
     RECEIPTS,
     DEAD_LETTERS,
 )

@@ -31,6 +31,7 @@ DOORS = {
         "encoders/baselines/sequence_networks.py",
         "encoders/baselines/light_gcn.py",
         "encoders/graph/kge.py",
+        "encoders/heads/training.py",
         "encoders/int8_export.py",
         "encoders/sequence/network.py",
         "encoders/sequence/training.py",

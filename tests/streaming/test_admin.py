@@ -41,7 +41,7 @@ def test_every_topic_and_the_changelog_are_wanted() -> None:
 
 def test_topics_are_made_once_and_as_asked(settings: Settings, client: KafkaAdminClient) -> None:
     first = create_topics(settings)
-    assert [topic.action for topic in first.topics] == ["created"] * 13
+    assert [topic.action for topic in first.topics] == ["created"] * 14
     assert first.warnings == ()
 
     made = {topic["name"]: topic for topic in client.describe_topics()}

@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from streaming import codec
+from streaming.labels import Label
 from streaming.records import (
     Control,
     EventRecord,
@@ -235,6 +236,46 @@ VECTORS: dict[str, tuple[type[Record], dict[str, Any]]] = {
                     "purchased": 1,
                 },
             ],
+        },
+    ),
+    "label-class": (
+        Label,
+        {
+            "v": 1,
+            "label_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "head": "interest",
+            "model": "3f2a1b0c9d8e",
+            "session_id": PSEUDONYM,
+            "user_id": "6f4b6f0d2a3c4e5f60718293a4b5c6d7",
+            "subject": "item",
+            "item_id": "sku-1",
+            "kind": "view",
+            "event_id": "e-1",
+            "topic": "browses",
+            "partition": 3,
+            "offset": 2**40,
+            "label": "interest",
+            "probabilities": {"interest": 0.75, "disinterest": 0.25},
+            "event_time": TIME,
+            "made_at": TIME + 40,
+        },
+    ),
+    "label-value": (
+        Label,
+        {
+            "v": 1,
+            "label_id": "1f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "head": "days",
+            "model": "3f2a1b0c9d8e",
+            "session_id": PSEUDONYM,
+            "subject": "query",
+            "kind": "search",
+            "topic": "browses",
+            "partition": 0,
+            "offset": 0,
+            "value": -2.5,
+            "event_time": TIME,
+            "made_at": TIME,
         },
     ),
     "receipt": (
