@@ -39,7 +39,15 @@ EVENTS = int(os.environ.get("BACKTEST_EVENTS", "2000"))
 R = TypeVar("R", bound=msgspec.Struct)
 START = 1_600_000_000_000
 SECOND = 1000
-EVERY_PART = {"counts": 1.0, "neighbours": 0.5, "text": 0.05, "graph": 0.05, "behaviour": 0.05, "prior": 0.02}
+EVERY_PART = {
+    "counts": 1.0,
+    "neighbours": 0.5,
+    "text": 0.05,
+    "graph": 0.05,
+    "behaviour": 0.05,
+    "sequence": 0.05,
+    "prior": 0.02,
+}
 FAMILIES = ("kettle", "boots", "lamp", "saw", "chair", "drum")
 
 
@@ -94,7 +102,9 @@ def test_a_backtest_says_what_a_worker_says(
     monkeypatch.setenv("BEFOREHAND_SECRET", SECRET)
     monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
     monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
-    _run("build", tmp_path / "shop", tmp_path / "model", "--until", begins)
+    monkeypatch.setattr("streaming.forest_choice.LEAST", 40)  # of 2,000 events a tenth is left to grow a forest on
+    _run("train", tmp_path / "shop", tmp_path / "model", "--until", begins, "--graph", "svd")
+    assert {"forest.safetensors", "sequence.safetensors"} <= {path.name for path in (tmp_path / "model").iterdir()}
     _weigh(tmp_path / "model" / MANIFEST)
 
     its = settings.model_copy(
