@@ -16,12 +16,14 @@ from encoders.graph.facts import GOES_WITH, Fact, catalogue_facts, table_facts
 from streaming.building import Past
 from streaming.item_rows import items_of
 from streaming.items import Shop
-from streaming.ranking import Candidate, RankingSettings, gather, weigh, weighted
+from streaming.ranking import Candidate, RankingSettings, Raw, gather, weigh, weighted
 from streaming.reasons import NEAR, POPULAR, VISITORS, explain
 from streaming.records import Reason
+from streaming.reranking import DEPTH, FEATURES, PARTS, TIE, shortlist
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
 
+_LIKENESS = ("text_last", "text_recent", "sequence_last", "behaviour_last")
 BLANK = "an item of which nothing is known"
 VIEW = KINDS.index("view")
 _ROUNDING = 1e-5
@@ -118,10 +120,10 @@ def audited(shop: Shop, audit: Audit, histories: Sequence[Sequence[tuple[str, in
     shop.vocabulary.add(BLANK)
     for history in histories:
         had = [item_id for item_id, _ in history]
-        candidates, steps = _ranked(shop, history, settings)
+        candidates, steps, told = _ranked(shop, history, settings)
         chosen = [each for each in candidates if each.item_id in shop.items and each.item_id not in had][:offers]
         others = {each.item_id: each.z for each in candidates if each.item_id not in had}
-        without: dict[str, dict[str, float]] = {}
+        without: dict[str, Raw] = {}
         for offer, reasons in zip(chosen, explain(chosen, steps, shop.words_of(steps), shop), strict=True):
             for reason in reasons:
                 found.checked[reason.code] += 1
@@ -131,9 +133,9 @@ def audited(shop: Shop, audit: Audit, histories: Sequence[Sequence[tuple[str, in
                     continue
                 cited = reason.items[0]
                 if cited not in without:
-                    less, _ = _ranked(shop, [(BLANK if item == cited else item, at) for item, at in history], settings)
-                    without[cited] = {each.item_id: each.z for each in less}
-                left = without[cited].get(offer.item_id, 0.0)
+                    less = [(BLANK if item == cited else item, at) for item, at in history]
+                    without[cited] = _ranked(shop, less, settings)[2]
+                left = _left(shop, offer.item_id, told, without[cited], settings)
                 below = sum(left < z <= offer.z for item_id, z in others.items() if item_id != offer.item_id)
                 (found.fell if below else found.stood)[reason.code] += 1
     return found
@@ -141,11 +143,36 @@ def audited(shop: Shop, audit: Audit, histories: Sequence[Sequence[tuple[str, in
 
 def _ranked(
     shop: Shop, history: Sequence[tuple[str, int]], settings: RankingSettings
-) -> tuple[list[Candidate], list[Step]]:
-    """All candidates, best first, as the engine ranks them; and the steps of the history."""
+) -> tuple[list[Candidate], list[Step], Raw]:
+    """All candidates, best first, as the engine ranks them; the steps of the history; and the candidates' parts."""
     steps = [Step(time, place, VIEW, item_id) for place, (item_id, time) in enumerate(history)]
     sight = Sights(shop, shop.tables.session_encoder()).of("audit", tuple(steps))
     near = search(shop, [sight], settings.query_weights, settings.nearest)[0]
     weights = weighted([item_id for item_id, _ in history], settings.decay)
     raw = gather(weights, sight, near, shop, settings, own=0)
-    return list(weigh(raw, shop, settings, sight).candidates), steps
+    return list(weigh(raw, shop, settings, sight).candidates), steps, raw
+
+
+def _left(shop: Shop, item_id: str, told: Raw, less: Raw, settings: RankingSettings) -> float:
+    """What an offer is ordered by where it alone has what it has without the cited item, and the others are as they
+    were."""
+    code = shop.vocabulary.code(item_id)
+    parts = less.parts[less.codes == code].sum(axis=0)  # zeros where it is no candidate any more
+    z = float(parts @ settings.weights)
+    if shop.forest is None:
+        return z
+    before = (told.parts * settings.weights).sum(axis=1)
+    best = shortlist(told.codes, told.parts, before, told.known, shop)
+    others = told.codes[best.places] != code
+    had = dict(zip(FEATURES, best.rows[~others][0].tolist(), strict=True))
+    alone = shortlist(np.array([code], np.int32), parts[None], np.array([z]), less.known, shop).rows[0]
+    now = had | dict(zip(PARTS, parts.tolist(), strict=True)) | {"score": z}
+    now |= {name: value for name, value in zip(FEATURES, alone.tolist(), strict=True) if name in _LIKENESS}
+    now["place"] = int((before[best.places][others] > z).sum())
+    now["sequence_place"] = int((told.parts[best.places][others][:, PARTS.index("sequence")] > now["sequence"]).sum())
+    for name in ("score", "counts", "neighbours", "text", "sequence"):
+        now[f"{name}_behind"] = had[f"{name}_behind"] + now[name] - had[name]
+    if now["place"] >= DEPTH:
+        return -np.inf
+    row = np.array([[now[name] for name in FEATURES]], np.float32)
+    return float(shop.forest.scores(row)[0]) + TIE * z

@@ -88,7 +88,8 @@ def fit_sequence(
 ) -> tuple[SequenceSpace | None, list[Curve]]:
     """The space of what comes next in these sessions; None where there is nothing to learn from.
 
-    Equal input gives equal numbers on one machine. About 10 s of one core an epoch for 100,000 events.
+    Equal input gives equal numbers on one machine, as long as time does not run out. About 10 s of one core an epoch for
+    100,000 events.
 
     Args:
         item_ids: each once; codes of the sessions are places in them.
@@ -156,6 +157,7 @@ class _Run:
         self._network, self._lessons, self._exam = network, lessons, exam
         self._settings, self._device, self._teacher = settings, device, teacher
         self._steps = -(-len(lessons) // settings.batch)
+        self._epochs = settings.epochs
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.decay
         )
@@ -173,17 +175,17 @@ class _Run:
         if checkpoint is not None and checkpoint.is_file():
             curve, kept, begun = self._resumed(checkpoint, name)
             best = max(curve.ndcg_10)
-        spent = curve.cpu_s[-1] if curve.cpu_s else 0.0
         since = time.process_time()
         for epoch in range(begun, self._settings.epochs):
+            self._fit_into(self._settings.budget_s, curve.cpu_s)
             waited = len(curve.ndcg_10) - 1 - int(np.argmax(curve.ndcg_10)) if curve.ndcg_10 else 0
-            if waited >= self._settings.patience or spent > self._settings.budget_s:
+            if waited >= self._settings.patience or epoch >= self._epochs:
                 break
             curve.loss.append(self._epoch(epoch))
             curve.ndcg_10.append(self._examined())
-            spent = (curve.cpu_s[-1] if curve.cpu_s else 0.0) + time.process_time() - since
-            since = time.process_time()
-            curve.cpu_s.append(spent)
+            now = time.process_time()
+            curve.cpu_s.append((curve.cpu_s[-1] if curve.cpu_s else 0.0) + now - since)
+            since = now
             if curve.ndcg_10[-1] > best:
                 best, kept = curve.ndcg_10[-1], _copy(self._network)
             if checkpoint is not None:
@@ -220,12 +222,18 @@ class _Run:
         return total / max(count, 1)
 
     def _pace(self, step: int) -> float:
-        """Of the learning rate: up over the first twentieth, then down by a cosine."""
-        whole = self._steps * self._settings.epochs
+        """Of the learning rate: up over the first twentieth of the steps, then down by a cosine."""
+        whole = self._steps * self._epochs
         warm = max(1, whole // 20)
         if step < warm:
             return (step + 1) / warm
         return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, whole - warm))))
+
+    def _fit_into(self, budget_s: float, cpu_s: Sequence[float]) -> None:
+        """Plans fewer epochs where those that are done say that not all will be over in time, so that the learning rate
+        has come down by then."""
+        for done, spent in enumerate(cpu_s, 1):
+            self._epochs = min(self._epochs, max(done, int(budget_s * done / max(spent, 1e-9))))
 
     def _taught(
         self, found: torch.Tensor, codes: torch.Tensor, told: torch.Tensor, there: torch.Tensor, items: torch.Tensor

@@ -17,10 +17,10 @@ from streaming.labels import Label
 from streaming.privacy import pseudonym
 from streaming.records import EventRecord, Item
 from streaming.settings import Settings
+from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import SECRET
 from tests.encoders.heads.table import parts
 from tests.stage import Stage, eventually, now_ms
-from tests.worker_process import WorkerProcess, metric
 
 LAMPS = [Item(item_id=f"lamp{n}", title=f"red lamp {n}") for n in range(6)]
 BOOTS = [Item(item_id=f"boot{n}", title=f"black boot {n}") for n in range(6)]

@@ -18,7 +18,7 @@ from streaming.torture.run import run
 
 def _run(folder: Path, harms: dict[Harm, int], wrong: Sequence[str]) -> Ledger:
     worker = ("-m", "tests.torture.worker_without", *wrong) if wrong else WORKER
-    profile = Profile(harms, rate=60, sessions=60, workers=1, poison=0.03, gap_s=4, deadline_s=6, settle_s=30)
+    profile = Profile(harms, rate=60, sessions=60, workers=1, poison=0.03, gap_s=4, deadline_s=12, settle_s=30)
     with LocalBroker(folder=folder / "broker") as broker:
         return run(profile, folder, LocalNode(broker), fence=False, worker=worker).ledger
 
