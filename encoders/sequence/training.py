@@ -88,8 +88,8 @@ def fit_sequence(
 ) -> tuple[SequenceSpace | None, list[Curve]]:
     """The space of what comes next in these sessions; None where there is nothing to learn from.
 
-    Equal input gives equal numbers on one machine, as long as time does not run out. About 10 s of one core an epoch for
-    100,000 events.
+    Equal input gives equal numbers on one machine, as long as time does not run out. About 10 s of one core an epoch
+    for 100,000 events.
 
     Args:
         item_ids: each once; codes of the sessions are places in them.
