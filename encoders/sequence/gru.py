@@ -73,8 +73,9 @@ class GruWeights(NamedTuple):
 def features(kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
     """What an input says besides the item: (n, EXTRAS).
 
-    >>> features(["click", "exit"], [0, 60_000]).round(2).tolist()
-    [[0.0, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.41]]
+    >>> features(["click", "exit"], [0, 60_000]).round(2)
+    array([[0.  , 1.  , 0.  , 0.  , 0.  , 0.  ],
+           [0.  , 0.  , 0.  , 0.  , 0.  , 0.41]], dtype=float32)
     """
     rows = np.zeros((len(kinds), EXTRAS), np.float32)
     for row, kind in zip(rows, kinds, strict=True):
