@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import EncoderError
+from encoders.folders import sha256
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -59,7 +60,7 @@ def read_adapter(folder: Path) -> AdapterManifest:
             found = told.get("format") if isinstance(told, dict) else told
             raise EncoderError(f"{folder}: adapter of format {found!r}, expected {FORMAT}; tune the texts anew")
         manifest = AdapterManifest(**told)
-        sums = {name: _sha256(folder / name) for name in FILES}
+        sums = {name: sha256(folder / name) for name in FILES}
     except (OSError, ValueError, TypeError) as exc:
         raise EncoderError(
             f"{folder}: no adapter folder ({exc}), expected one that `beforehand tune-text` wrote; tune the texts anew"
@@ -94,7 +95,7 @@ def write_adapter(folder: Path, save: Callable[[Path], None], manifest: AdapterM
             beside.mkdir()
             for name in FILES:
                 os.replace(Path(scratch) / "saved" / name, beside / name)
-            told = asdict(manifest) | {"files": {name: _sha256(beside / name) for name in FILES}}
+            told = asdict(manifest) | {"files": {name: sha256(beside / name) for name in FILES}}
             (beside / MANIFEST).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
             if folder.exists():
                 os.replace(folder, Path(scratch) / "old")
@@ -115,8 +116,3 @@ def refuse_other(folder: Path) -> None:
 def drop(folder: Path) -> None:
     """Removes a folder that need not be there."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,6 +30,7 @@ from typing import Any
 import polars as pl
 
 from encoders.errors import EncoderError
+from encoders.folders import put_in_place, sha256
 from index.errors import IndexingError, ModelFolderError
 from index.forest import Forest
 from index.tables import Tables, TableSettings
@@ -119,7 +120,7 @@ class ModelFolder:
                 format=FORMAT,
                 product=importlib.metadata.version("beforehand"),
                 settings={**self.manifest.settings, "tables": self.tables.settings.as_dict()},
-                files={path.name: _sha256(path) for path in sorted(beside.iterdir())},
+                files={path.name: sha256(path) for path in sorted(beside.iterdir())},
             )
             (beside / MANIFEST).write_bytes(_json(written))
             put_in_place(beside, folder)
@@ -139,7 +140,7 @@ class ModelFolder:
             path = folder / name
             if not path.is_file():
                 raise ModelFolderError(f"{path}: missing from the model folder; build it anew")
-            if (found := _sha256(path)) != expected:
+            if (found := sha256(path)) != expected:
                 raise ModelFolderError(
                     f"{path}: damaged, its SHA-256 begins {found[:12]} and the manifest says {expected[:12]}; "
                     "build it anew"
@@ -178,24 +179,5 @@ def _read_manifest(folder: Path) -> Manifest:
         raise ModelFolderError(f"{path}: not a manifest ({exc}); build the model anew") from exc
 
 
-def put_in_place(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; what was there is moved away first and deleted last."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        os.rename(folder, old)
-    try:
-        os.rename(beside, folder)
-    except OSError:
-        if old.exists():
-            os.rename(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _json(manifest: Manifest) -> bytes:
     return json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from encoders.folders import put_in_place
 from encoders.text import TextEncoder
 from index.cooccurrence import CoOccurrence
 from index.errors import IndexingError
-from index.model import ModelFolder, put_in_place
+from index.model import ModelFolder
 from index.session_knn import SessionKnn
 from index.tables import COUNTS, SESSIONS
 from streaming.errors import InputError

@@ -8,6 +8,7 @@ each corrected by how often it is drawn. One table of items is read at the entra
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,7 +59,7 @@ class SequenceSettings:
             )
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Items so far to a state after each of them; what comes next is near it."""
 
     def __init__(self, count: int, settings: SequenceSettings) -> None:
@@ -69,9 +70,9 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         self.scale = math.sqrt(wide)
 
+    @abstractmethod
     def forward(self, rows: Tensor) -> Tensor:
         """(b, L) to (b, L, dimension)."""
-        raise NotImplementedError(f"{type(self).__name__} says how it reads a sequence")
 
 
 class Sasrec(Network):

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from encoders.errors import EncoderError
+from encoders.folders import put_in_place, sha256
 from encoders.heads.words import Words
 
 FORMAT = 1
@@ -198,10 +199,10 @@ class Head:
                 format=FORMAT,
                 product=importlib.metadata.version("beforehand"),
                 own_encoder=write_encoder is not None,
-                files={path.relative_to(beside).as_posix(): _sha256(path) for path in files},
+                files={path.relative_to(beside).as_posix(): sha256(path) for path in files},
             )
             (beside / MANIFEST).write_bytes(_json(written))
-            _put_in_place(beside, folder)
+            put_in_place(beside, folder)
         except OSError as exc:
             raise EncoderError(f"{folder}: cannot be written ({exc}); name another place for the head") from exc
         finally:
@@ -220,7 +221,7 @@ class Head:
             path = folder / name
             if not path.is_file():
                 raise EncoderError(f"{path}: missing from the head's folder; train it anew")
-            if (found := _sha256(path)) != expected:
+            if (found := sha256(path)) != expected:
                 raise EncoderError(f"{path}: damaged, its SHA-256 begins {found[:12]} and the manifest says "
                                    f"{expected[:12]}; train it anew, or copy it again")  # fmt: skip
         if WEIGHTS not in manifest.files or (manifest.own_encoder and not (folder / ENCODER).is_dir()):
@@ -275,27 +276,8 @@ def _read_manifest(folder: Path) -> Manifest:
         raise EncoderError(f"{path}: not a manifest ({exc}); train the head anew") from exc
 
 
-def _put_in_place(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; what was there is moved away first and deleted last."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        os.rename(folder, old)
-    try:
-        os.rename(beside, folder)
-    except OSError:
-        if old.exists():
-            os.rename(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _json(manifest: Manifest) -> bytes:
     return json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(rows: Sequence[Sequence[str]]) -> str:
