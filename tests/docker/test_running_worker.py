@@ -23,8 +23,8 @@ from streaming import topics
 from streaming.records import EventRecord, Item
 from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import fast_settings
-from tests.encoders.heads.table import save_thing
 from tests.docker.asked import ALERTS, DASHBOARD, DOCKER, PANELS
+from tests.encoders.heads.table import save_thing
 from tests.kafka_cluster import free_ports
 from tests.stage import Stage, eventually, now_ms
 

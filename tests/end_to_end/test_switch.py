@@ -35,9 +35,7 @@ class Visitors(Thread):
     def run(self) -> None:
         while not self._enough.wait(0.01):
             item = ITEMS["item_id"][self.sent % 4]
-            self._stage.send_events(
-                [EventRecord(kind="view", session_id=f"v{self.sent}", time=now_ms(), item_id=item)]
-            )
+            self._stage.send_events([EventRecord(kind="view", session_id=f"v{self.sent}", time=now_ms(), item_id=item)])
             self.sent += 1
 
     def __enter__(self) -> Visitors:
