@@ -14,7 +14,7 @@ from streaming.sessions import SessionState
 
 logger = logging.getLogger(__name__)
 
-STEP_EVENTS = 8
+STEP_EVENTS = 16
 """Events of one step: a bound on how long what else asks for the model's thread waits, such as a new item."""
 
 
