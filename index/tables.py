@@ -141,13 +141,11 @@ class Tables:
         Args:
             texts: (n, whitened dimension), in their order.
         """
-        graph = None
-        if self.graph_vectors is not None:
-            graph = self.graph_vectors.vectors([self.graph.facts(item_id) for item_id in item_ids])
+        facts = [self.graph.facts(item_id) for item_id in item_ids]
         return Spaces(
-            graph,
+            None if self.graph_vectors is None else self.graph_vectors.vectors(facts),
             None if self.behaviour is None else self.behaviour.vectors(item_ids),
-            None if self.sequence is None else self.sequence.vectors(item_ids, texts),
+            None if self.sequence is None else self.sequence.vectors(item_ids, texts, facts),
         )
 
     def save(self, folder: Path) -> None:

@@ -6,10 +6,10 @@ tables are fitted anew on everything. Nothing that is later than `Past.events` i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -162,6 +162,8 @@ class Chosen:
     """Ranks the best once more; None: none was grown."""
     curves: tuple[Curve, ...] = ()
     """How training went."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What was tried and what came of it, by name, as plain values."""
 
 
 def choose_on(

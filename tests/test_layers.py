@@ -33,6 +33,7 @@ DOORS = {
         "encoders/graph/kge.py",
         "encoders/heads/training.py",
         "encoders/int8_export.py",
+        "encoders/sequence/joint.py",
         "encoders/sequence/network.py",
         "encoders/sequence/training.py",
         "encoders/throughput.py",

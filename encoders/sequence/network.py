@@ -7,6 +7,7 @@ next is told from other items by a softmax over cosines.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,21 +46,38 @@ class ItemTable(nn.Module):
         return functional.normalize(torch.cat([self.text, self.free], dim=-1), dim=-1)
 
 
+class Batch(NamedTuple):
+    """Sessions, padded at their ends."""
+
+    codes: torch.Tensor
+    """(b, t), 0 where there is nothing."""
+    told: torch.Tensor
+    """(b, t, EXTRAS)"""
+    there: torch.Tensor
+    """(b, t), bool."""
+    read: torch.Tensor
+    """(b, t, reader's dimension): what the words so far say; 0 wide where nothing is read."""
+
+
 class SequenceNetwork(nn.Module):
     """Item table, encoder, and the way back into the items' space."""
 
-    def __init__(self, texts: Vector, settings: SequenceSettings, encoder: str) -> None:
+    def __init__(self, texts: Vector, settings: SequenceSettings, encoder: str, reading: int = 0) -> None:
         """
         Args:
-            encoder: `gru` or `bert`.
+            encoder: `gru`, `bert`, or `text`, which maps what was read, of dimension `reading`, and has nothing else
+                to train.
         """
         super().__init__()
         self.gru: nn.GRU | None = None
+        self.encoder, self.reading = encoder, reading
         self.table = ItemTable(texts, settings.free)
         width, hidden = settings.dimension, settings.hidden
         self.dropout = nn.Dropout(settings.dropout)
         if encoder == "gru":
             self.gru = nn.GRU(width + EXTRAS, hidden, batch_first=True)
+        elif encoder == "text":
+            hidden = reading
         else:
             self.into = nn.Linear(width + EXTRAS, hidden)
             self.bert = BertModel(
@@ -80,18 +98,16 @@ class SequenceNetwork(nn.Module):
         self.skip = nn.Parameter(torch.ones(1))
         self.sharpness = nn.Parameter(torch.tensor(math.log(FIRST_SHARPNESS)))
 
-    def forward(self, codes: torch.Tensor, told: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Directions, (b, t, dimension), each of length 1.
-
-        Args:
-            codes: (b, t), 0 where there is nothing. told: (b, t, EXTRAS). there: (b, t), bool.
-        """
-        items = self.dropout(self.table(codes))
-        inputs = torch.cat([items, told], dim=-1)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Directions, (b, t, dimension), each of length 1."""
+        if self.encoder == "text":
+            return functional.normalize(self.out(self.dropout(batch.read)), dim=-1)
+        items = self.dropout(self.table(batch.codes))
+        inputs = torch.cat([items, batch.told], dim=-1)
         if self.gru is not None:
             hidden, _ = self.gru(inputs)
         else:
-            hidden = self.bert(inputs_embeds=self.into(inputs), attention_mask=there.long()).last_hidden_state
+            hidden = self.bert(inputs_embeds=self.into(inputs), attention_mask=batch.there.long()).last_hidden_state
         return functional.normalize(self.out(self.dropout(hidden)) + self.skip * items, dim=-1)
 
     def scale(self) -> torch.Tensor:

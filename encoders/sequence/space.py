@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from encoders.errors import EncoderError
+from encoders.graph.facts import Fact
 from encoders.packing import pack, unpack
 from encoders.sequence.gru import GruSessionEncoder, GruWeights
+from encoders.sequence.unmet import Unmet
 from encoders.session import PooledSessionEncoder, Vector
 
 _LEAST = 1e-12
@@ -21,15 +23,19 @@ _LEAST = 1e-12
 class SequenceSpace:
     """Item vectors [text | free], of length 1: the first axes of the item's whitened text, and what training found.
 
-    An item that training never saw has its text alone. Read-only: any thread may call.
+    An item that training never saw has its text alone, or, where text and facts were trained along with the clicks,
+    what they say of the rest. Read-only: any thread may call.
     """
 
-    def __init__(self, item_ids: Sequence[str], free: Vector, text: int, weights: GruWeights) -> None:
+    def __init__(
+        self, item_ids: Sequence[str], free: Vector, text: int, weights: GruWeights, unmet: Unmet | None = None
+    ) -> None:
         """
         Args:
             item_ids: each once.
             free: (n, free dimension), in their order.
             text: numbers that are the text's.
+            unmet: what says the free numbers of other items; None: those are 0.
 
         Raises:
             ValueError: shapes do not fit.
@@ -39,7 +45,7 @@ class SequenceSpace:
             raise ValueError(
                 f"{len(item_ids)} items, free {free.shape}, text {text}, width {weights.width}: do not fit"
             )
-        self.item_ids, self.text, self.weights = list(item_ids), text, weights
+        self.item_ids, self.text, self.weights, self.unmet = list(item_ids), text, weights, unmet
         self.free = np.ascontiguousarray(free, np.float32)
         self.dimension = weights.width
         self._rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
@@ -47,21 +53,29 @@ class SequenceSpace:
         content.update("\n".join(self.item_ids).encode("utf-8", "surrogatepass"))
         for array in (self.free, *weights):
             content.update(np.ascontiguousarray(array, np.float32).tobytes())
+        for array in () if unmet is None else unmet.tensors().values():
+            content.update(np.ascontiguousarray(array).tobytes())
         self.digest = content.hexdigest()
         """16 hex characters of items and numbers."""
 
-    def vectors(self, item_ids: Sequence[str], texts: Vector) -> Vector:
+    def vectors(self, item_ids: Sequence[str], texts: Vector, facts: Sequence[Sequence[Fact]] = ()) -> Vector:
         """(n, dimension), each of length 1; zeros where neither text nor training says anything.
 
         Args:
             texts: (n, whitened dimension), in their order.
+            facts: of each; none: nothing is known of any.
         """
         rows = np.zeros((len(item_ids), self.dimension), np.float32)
         rows[:, : self.text] = first_axes(texts, self.text)
+        others = []
         for place, item_id in enumerate(item_ids):
             row = self._rows.get(item_id)
             if row is not None:
                 rows[place, self.text :] = self.free[row]
+            else:
+                others.append(place)
+        if self.unmet is not None and others:
+            rows[others, self.text :] = self.unmet.free(texts[others], [facts[at] if facts else () for at in others])
         lengths = np.sqrt(np.add.reduce(np.square(rows, dtype=np.float64), axis=1, keepdims=True))
         return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > _LEAST, casting="same_kind")
 
@@ -73,6 +87,7 @@ class SequenceSpace:
         """Writes a safetensors file."""
         content, ends = pack(self.item_ids)
         tensors = {"item_ids": content, "item_id_ends": ends, "free": self.free, "text": np.array([self.text])}
+        tensors |= {} if self.unmet is None else self.unmet.tensors()
         save_file(tensors | {f"gru.{name}": getattr(self.weights, name) for name in GruWeights._fields}, path)
 
     @classmethod
@@ -86,7 +101,7 @@ class SequenceSpace:
             tensors = load_file(path)
             weights = GruWeights(*(tensors[f"gru.{name}"] for name in GruWeights._fields))
             ids = unpack(tensors["item_ids"], tensors["item_id_ends"])
-            return cls(ids, tensors["free"], int(tensors["text"][0]), weights)
+            return cls(ids, tensors["free"], int(tensors["text"][0]), weights, Unmet.of(tensors))
         except (OSError, SafetensorError, KeyError, IndexError, ValueError) as exc:
             raise EncoderError(f"{path}: no file of a sequence network ({exc}); train the model anew") from exc
 
