@@ -19,6 +19,7 @@ from encoders.graph.vectors import GraphVectors
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.space import SequenceSpace
 from encoders.session import PooledSessionEncoder, SessionEncoder
+from encoders.text import TextEncoder
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
@@ -129,11 +130,18 @@ class Tables:
         parts += [space.digest for space in (self.graph_vectors, self.behaviour, self.sequence) if space is not None]
         return hashlib.blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()
 
-    def session_encoder(self) -> SessionEncoder:
-        """Of sessions over the vectors of these spaces."""
+    def session_encoder(self, texts: TextEncoder | None = None) -> SessionEncoder:
+        """Of sessions over the vectors of these spaces.
+
+        Args:
+            texts: what a network that reads sessions' words reads with; others need none.
+
+        Raises:
+            EncoderError: the network reads, and `texts` is nothing to read with.
+        """
         if self.sequence is None:
             return PooledSessionEncoder(self.layout.session)
-        return self.sequence.encoder(self.layout.session - self.layout.sequence)
+        return self.sequence.encoder(self.layout.session - self.layout.sequence, texts)
 
     def spaces(self, item_ids: Sequence[str], texts: Vectors) -> Spaces:
         """(n, width) of graph, behaviour and sequence, of items as they are known now; None: there is no such space.

@@ -125,10 +125,12 @@ def _moments(events: pl.DataFrame) -> Iterator[Moment]:
 
 def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettings) -> Iterator[tuple[Moment, Raw]]:
     """Each moment with its candidates, as the engine would find them."""
-    sights = Sights(shop, shop.tables.session_encoder())
+    sights = Sights(shop, shop.encoder)
     for start in range(0, len(moments), AT_ONCE):
         part = moments[start : start + AT_ONCE]
-        seen = [sights.of(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
+        seen = sights.made(
+            [sights.folded(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
+        )
         found = search(shop, seen, settings.query_weights, settings.nearest)
         for moment, sight, near in zip(part, seen, found, strict=True):
             own = session_tag(moment.session)

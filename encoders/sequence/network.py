@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import BertConfig, BertModel
 
+from encoders.sequence.bert import BertWeights, bert_model
 from encoders.sequence.gru import GruWeights
-from encoders.sequence.settings import EXTRAS, LONGEST, SequenceSettings
+from encoders.sequence.reading import TextWeights
+from encoders.sequence.settings import EXTRAS, SequenceSettings
 from encoders.session import Vector
 
 FIRST_SPREAD = 0.1
@@ -80,20 +81,7 @@ class SequenceNetwork(nn.Module):
             hidden = reading
         else:
             self.into = nn.Linear(width + EXTRAS, hidden)
-            self.bert = BertModel(
-                BertConfig(
-                    vocab_size=1,
-                    hidden_size=hidden,
-                    num_hidden_layers=2,
-                    num_attention_heads=4,
-                    intermediate_size=2 * hidden,
-                    hidden_dropout_prob=settings.dropout,
-                    attention_probs_dropout_prob=settings.dropout,
-                    max_position_embeddings=LONGEST,
-                    is_decoder=True,
-                ),
-                add_pooling_layer=False,
-            )
+            self.bert = bert_model(hidden, settings.dropout)
         self.out = nn.Linear(hidden, width)
         self.skip = nn.Parameter(torch.ones(1))
         self.sharpness = nn.Parameter(torch.tensor(math.log(FIRST_SHARPNESS)))
@@ -128,13 +116,17 @@ class SequenceNetwork(nn.Module):
         wrong = wrong.masked_fill(negatives[None, :] == targets[:, None], -1e9)
         return functional.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(targets))
 
-    def weights(self) -> GruWeights:
-        """Of the GRU, for serving."""
+    def weights(self) -> GruWeights | BertWeights | TextWeights:
+        """Of the encoder, for serving."""
+        if self.encoder == "text":
+            return TextWeights(_array(self.out.weight), _array(self.out.bias))
         if self.gru is None:
-            raise TypeError("a BERT has no weights of a GRU")
-        gru = self.gru
+            beside = ("table.", "sharpness")
+            return BertWeights(
+                {name: _array(part) for name, part in self.state_dict().items() if not name.startswith(beside)}
+            )
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
-        parts = [gru.get_parameter(name) for name in names]
+        parts = [self.gru.get_parameter(name) for name in names]
         return GruWeights(*(_array(part) for part in (*parts, self.out.weight, self.out.bias, self.skip)))
 
 

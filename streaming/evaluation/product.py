@@ -105,7 +105,7 @@ class Product:
         self._shop = self._workshop.shop_of(part, anew=self._teach or self.name == SHUFFLED)
         self._settings = replace(RankingSettings.of(self._shop), **self._changed)  # type: ignore[arg-type]
         self._catalogue = part.catalogue
-        self._sights = Sights(self._shop, self._shop.tables.session_encoder())
+        self._sights = Sights(self._shop, self._shop.encoder)
         self._histories: dict[int, tuple[list[str], list[int]]] = {}
         sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
         self._tags = {number: session_tag(session) for number, session in sessions.items()}

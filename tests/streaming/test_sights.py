@@ -89,7 +89,13 @@ def test_one_more_event_is_one_more_step() -> None:
 
     class Counted(PooledSessionEncoder):
         def steps(
-            self, state: np.ndarray, item_vectors: np.ndarray, kinds: Sequence[str], gaps_ms: Sequence[int]
+            self,
+            state: np.ndarray,
+            item_vectors: np.ndarray,
+            kinds: Sequence[str],
+            gaps_ms: Sequence[int],
+            _texts: Sequence[str] = (),
+            /,
         ) -> np.ndarray:
             steps.extend(kinds)
             return super().steps(state, item_vectors, kinds, gaps_ms)
