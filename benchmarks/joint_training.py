@@ -100,6 +100,7 @@ def main() -> None:
     blind = np.zeros(len(ids), np.bool_)
     blind[[places[code] for code in np.flatnonzero(hidden).tolist()]] = True
     told.folder.mkdir(parents=True, exist_ok=True)
+    training = Training(checkpoints=told.folder / "checkpoints")
     for arm in told.arms:
         since = time.process_time()
         its = known
@@ -107,7 +108,7 @@ def main() -> None:
             order = np.random.default_rng(SEED).permutation(len(ids)).tolist()
             its = [[Fact(ids[at], *fact[1:]) for fact in known[other]] for at, other in enumerate(order)]
         settings = settings_of(arm.replace("-shuffled", ""), told.epochs, told.seed)
-        learned = learn_sequence(past.events, ids, whitened, settings, Training(), lambda *_: None, its)
+        learned = learn_sequence(past.events, ids, whitened, settings, training, lambda *_: None, its)
         assert learned.space is not None
         spaces = {arm: learned.space}
         if arm == "separate":

@@ -179,7 +179,7 @@ def fitted(past: Past, settings: TableSettings, note: Note = _silent) -> Tables:
 
 
 def with_sequence(
-    past: Past, tables: Tables, training: Training, note: Note = _silent
+    past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = _silent
 ) -> tuple[Tables, Learned | None]:
     """These tables with the network that their settings ask for, trained on the past, and how that went; None: they
     ask for none. What the settings left to choose is chosen in those of the tables that are returned."""
@@ -188,7 +188,9 @@ def with_sequence(
     texts = past.whitening.apply(past.texts)
     ids = past.items["item_id"].to_list()
     facts = [tables.graph.facts(item_id) for item_id in ids]
-    learned = learn_sequence(past.events, ids, texts, tables.settings.sequence, training, note, facts)
+    titles = past.items["title"].fill_null("").to_list() if past.info.titles else []
+    wanted = tables.settings.sequence
+    learned = learn_sequence(past.events, ids, texts, wanted, training, note, facts, titles, encoder)
     settings = replace(tables.settings, sequence=learned.settings)
     return replace(tables, settings=settings, sequence=learned.space), learned
 
@@ -226,7 +228,7 @@ def choose(
         method: GraphMethod = "svd" if trials[0].method == "svd" else "kge"
         tables = replace(tables, settings=replace(settings, graph=method), graph_vectors=choice.vectors)
         note("facts", 1, 1)
-    tables, learned = with_sequence(past.until(held.before), tables, training, note)
+    tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
     chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, forest=forest)
@@ -252,7 +254,7 @@ def taught(
     """
     tables = tables or fitted(past, chosen.tables, note)
     tables = replace(tables, settings=replace(tables.settings, sequence=chosen.tables.sequence))
-    tables, learned = with_sequence(past, tables, training, note)
+    tables, learned = with_sequence(past, tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
     return shop, () if learned is None else tuple(learned.curves)

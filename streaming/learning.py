@@ -12,15 +12,22 @@ import polars as pl
 
 from encoders.graph.facts import Fact
 from encoders.sequence.lessons import Session
+from encoders.sequence.reading import read_sessions, reader_of
 from encoders.sequence.settings import Joint, SequenceSettings
 from encoders.sequence.space import SequenceSpace
 from encoders.sequence.training import Curve as Epochs
 from encoders.sequence.training import fit_sequence
+from encoders.text import TextEncoder
 from encoders.whitening import Vectors
+from streaming.errors import InputError
 from streaming.evaluation.bootstrap import draw
 from streaming.fitting import Curve
 
 Note = Callable[[str, int, int], None]
+
+
+READING = 0.8
+"""Of a network's time, what a network that reads may spend on reading its sessions; there is little else to train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ def learn_sequence(
     training: Training,
     note: Note,
     facts: Sequence[Sequence[Fact]] = (),
+    titles: Sequence[str] = (),
+    encoder: TextEncoder | None = None,
 ) -> Learned:
     """The network of what comes next in the sessions of these events, and how its training went.
 
@@ -81,6 +90,11 @@ def learn_sequence(
         events: kind, session_id, time, item_id, in time order.
         texts: (items, whitened dimension), in the items' order.
         facts: of each item, for joint training.
+        titles: of each item, and what reads them, for a network that reads.
+
+    Raises:
+        InputError: the network reads, and there are no titles.
+        EncoderError: the network reads, and `encoder` is nothing to read with.
     """
     place = {item_id: number for number, item_id in enumerate(item_ids)}
     known = events.filter(pl.col("item_id").is_in(item_ids)).select("session_id", "kind", "time", "item_id")
@@ -92,13 +106,20 @@ def learn_sequence(
         if len(items) >= 2
     ]
     sessions.sort(key=lambda ended: ended[0])
+    lessons = [session for _, session in sessions][-settings.most :]
+    if settings.network == "text":
+        if not any(titles):
+            raise InputError("network text: the shop has no titles that say anything, expected some; take gru or bert")
+        reader, budget_s = reader_of(encoder), settings.budget_s * READING
+        lessons = read_sessions(lessons, titles, reader, budget_s, lambda done, total: note("words", done, total))
+        note("words", len(lessons), len(lessons))
     joints: list[Joint] = ["no", "yes"] if settings.joint == "choose" else [settings.joint]
     tried = []
     for number, joint in enumerate(joints):
         fitted = fit_sequence(
             item_ids,
             texts,
-            [session for _, session in sessions],
+            lessons,
             replace(settings, joint=joint),
             facts=facts if joint == "yes" else (),
             device=training.device,

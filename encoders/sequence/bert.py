@@ -68,14 +68,15 @@ class BertWeights:
         Raises:
             ValueError: they do not.
         """
-        missing = [name for name in _OURS if name not in self.arrays]
-        if missing:
-            raise ValueError(f"weights of a BERT without {', '.join(missing)}")
-        width, hidden = self.width, self.hidden
-        expected = ((hidden, width + EXTRAS), (hidden,), (width, hidden), (width,), (1,))
-        found = tuple(self.arrays[name].shape for name in _OURS)
-        if found != expected or hidden % HEADS or not all(np.isfinite(each).all() for each in self.arrays.values()):
-            raise ValueError(f"weights of a BERT of shapes {found}, expected {expected}, all finite")
+        if "out.weight" not in self.arrays or self.arrays["out.weight"].ndim != 2:
+            raise ValueError("weights of a BERT without out.weight, (width, hidden)")
+        expected = _shapes(self.width, self.hidden)
+        found = {name: array.shape for name, array in self.arrays.items()}
+        if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+            name = wrong[0]
+            raise ValueError(f"weights of a BERT with {name} of {found.get(name)}, expected {expected.get(name)}")
+        if self.hidden % HEADS or not all(np.isfinite(array).all() for array in self.arrays.values()):
+            raise ValueError(f"weights of a BERT of {self.hidden} numbers, expected some {HEADS} times, all finite")
 
     def tensors(self) -> dict[str, Vector]:
         """For a safetensors file."""
@@ -85,6 +86,26 @@ class BertWeights:
     def of(cls, tensors: Mapping[str, Vector]) -> BertWeights:
         """What `tensors` gave."""
         return cls(dict(tensors))
+
+
+def _shapes(width: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Of all arrays, by name."""
+    wide = 2 * hidden
+    rows = {"word": 1, "position": LONGEST, "token_type": 2}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"embeddings.{name}_embeddings.weight": (n, hidden) for name, n in rows.items()
+    }
+    linear = {f"attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
+    linear |= {"attention.output.dense": (hidden, hidden), "intermediate.dense": (wide, hidden)}
+    linear |= {"output.dense": (hidden, wide)}
+    for layer in (f"encoder.layer.{number}" for number in range(LAYERS)):
+        for name, shape in linear.items():
+            shapes |= {f"{layer}.{name}.weight": shape, f"{layer}.{name}.bias": shape[:1]}
+    norms = ["embeddings"]
+    norms += [f"encoder.layer.{n}.{name}" for n in range(LAYERS) for name in ("attention.output", "output")]
+    shapes |= {f"{name}.LayerNorm.{part}": (hidden,) for name in norms for part in ("weight", "bias")}
+    ours = ((hidden, width + EXTRAS), (hidden,), (width, hidden), (width,), (1,))
+    return {f"bert.{name}": shape for name, shape in shapes.items()} | dict(zip(_OURS, ours, strict=True))
 
 
 class BertSessionEncoder(BesidePooled):
@@ -113,11 +134,7 @@ class BertSessionEncoder(BesidePooled):
         tensors = {name: torch.from_numpy(array.copy()).to(self.device) for name, array in weights.arrays.items()}
         self._ours = {name: tensors.pop(name) for name in _OURS}
         self._model = bert_model(weights.hidden)
-        named = {name.removeprefix("bert."): tensor for name, tensor in tensors.items()}
-        try:
-            self._model.load_state_dict(named)
-        except RuntimeError as exc:
-            raise ValueError(f"weights of another BERT ({' '.join(str(exc).split())})") from exc
+        self._model.load_state_dict({name.removeprefix("bert."): tensor for name, tensor in tensors.items()})
         self._model.to(self.device).eval()
 
     def stepped(

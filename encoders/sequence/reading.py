@@ -171,15 +171,15 @@ def read_sessions(
     budget_s: float,
     note: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Session]:
-    """The newest of these sessions, with what their words say after each event; as many as so much processor time
-    allows, and in their order.
+    """The newest of these sessions, in their order, with what their words say after each event: some, and as many as
+    so much processor time allows.
 
     Args:
         titles: of the items, by code.
     """
     tokens, since, found = lru_cache(TITLES_KEPT)(reader.tokens), time.process_time(), []
     waiting, count = list(reversed(sessions)), 0
-    while count < len(waiting) and time.process_time() - since < budget_s:
+    while count < len(waiting) and (not count or time.process_time() - since < budget_s):
         part, moments = [], 0
         while count < len(waiting) and moments < AT_ONCE:
             part.append(waiting[count])
