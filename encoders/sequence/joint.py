@@ -159,7 +159,7 @@ class JointTerms(nn.Module):
             turned = self.turns[torch.from_numpy(triples.relations).to(self.turns.device)] * _unit(self.tails)
             rows = functional.normalize(turned, dim=1).cpu().numpy() * triples.weights[:, None]
             text = np.ascontiguousarray(self.read.weight.detach().cpu().numpy().T)
-        learned = Unmet(text, GraphVectors(NAME, triples.keys, rows), np.ones(2, np.float32))
+        learned = Unmet(text, GraphVectors(NAME, triples.keys, rows), np.ones(3, np.float32))
         its = [facts[code] for code in met.tolist()]
         return learned.fitted(self.texts.cpu().numpy()[met], its, free[met])
 
