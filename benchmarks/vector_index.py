@@ -43,7 +43,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 12_101, 100_000])
-    parser.add_argument("--kinds", type=Kind, nargs="+", default=[Kind.FLAT, Kind.IVF_SQ8])
+    parser.add_argument("--kinds", type=Kind, nargs="+", default=[Kind.FLAT, Kind.IVF_PQ])
     parser.add_argument("--recall", type=float, default=0.95, help="how much IVF is to find")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     given = parser.parse_args()
