@@ -115,8 +115,3 @@ def test_a_worker_serves_it_and_says_what_a_backtest_says(
         assert [offer.score for offer in prediction.items] == pytest.approx(
             [offer["score"] for offer in row["items"]], abs=1e-4
         )
-    if network in ("gru", "bert"):
-        first = {who: int(item[1:]) for who, place, item in seen if not place}
-        for prediction in sent:
-            gone = (prediction.event_time - events[0].time) // MINUTE
-            assert prediction.items[0].item_id == f"i{first[prediction.session_id] + gone + 1}"
