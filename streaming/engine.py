@@ -35,7 +35,8 @@ STAGES = ("state", "encode", "search", "rank", "decide", "reasons")
 class Engine:
     """Decides what each event means. Pure but for the shop: equal events, states and shop give equal decisions.
 
-    A batch equals its events one by one. Not for more than one thread.
+    A batch equals its events one by one, up to rounding where the session encoder is in torch. Not for more than one
+    thread.
     """
 
     def __init__(

@@ -107,7 +107,9 @@ def learn_sequence(
     ]
     sessions.sort(key=lambda ended: ended[0])
     lessons = [session for _, session in sessions][-settings.most :]
+    left_s = settings.budget_s
     if settings.network == "text":
+        left_s *= 1 - READING
         if not any(titles):
             raise InputError("network text: the shop has no titles that say anything, expected some; take gru or bert")
         reader, budget_s = reader_of(encoder), settings.budget_s * READING
@@ -120,7 +122,7 @@ def learn_sequence(
             item_ids,
             texts,
             lessons,
-            replace(settings, joint=joint),
+            replace(settings, joint=joint, budget_s=left_s),
             facts=facts if joint == "yes" else (),
             device=training.device,
             checkpoints=training.checkpoints,
