@@ -13,7 +13,7 @@ from index.snapshot import Snapshot
 from index.vocabulary import Codes, Vocabulary
 
 SLACK = 64
-"""This many more than are wanted are fetched, so that items of equal score are ordered by id and not by row, and of a few
+"""This many more than are wanted are fetched, so that items of equal score are ordered by id and not by row, and of few
 that are wanted none is lost to coarse codes."""
 
 TIE = 1e-5

@@ -17,7 +17,7 @@ from streaming.items import Shop
 
 DEPTH = 100
 """Candidates that are ranked once more, the best by their score."""
-EXPECTED = 30
+EXPECTED = 80
 """Of the others, those that are ranked once more because a network expects them most."""
 RECENT = 3
 """Newest items of the history that a candidate's text is compared with."""

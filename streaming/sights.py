@@ -158,8 +158,7 @@ def _drift(slow: Vector, vectors: Vector, share: float) -> tuple[Vector, float]:
 def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) -> list[Codes]:
     """About the k items nearest to each session, in one search; none where there is nothing to search with.
 
-    Where there is a network, the k items that it expects most come on top: what everything else speaks against may still
-    be right.
+    Where there is a network, the k items that it expects most come on top: what all else speaks against may be right.
 
     Args:
         weights: of text, graph, behaviour, sequence and prior, which the queries carry.
