@@ -160,7 +160,7 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     shop = Shop.of(ModelFolder.load(load.model), load.texts)
     shop.upsert(load.catalogue)
     settings = Settings(no_pseudonyms=True, rules=RULES)
-    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None), load.ranking)
+    engine = Engine(settings, shop, shop.encoder, Pseudonyms(None), load.ranking)
     states: dict[str, SessionState] = {}
     costs, explain = Costs(), decisions.explain
     if split:

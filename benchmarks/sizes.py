@@ -79,7 +79,7 @@ def weigh(folder: ShopFolder, limit: int) -> dict[str, Any]:
     settings = Settings(no_pseudonyms=True).with_shop(folder.info.model_dump())
     shop = Shop(DummyTextEncoder())
     shop.upsert(items)
-    engine = WeighingEngine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None))
+    engine = WeighingEngine(settings, shop, shop.encoder, Pseudonyms(None))
     log = EventLog(folder.path.name, events)
     said: dict[str, list[int]] = defaultdict(list)
     outputs = Outputs("")

@@ -97,6 +97,8 @@ class BertTextEncoder:
         self.digest = _digest(self._tokenizer, self._model, self.device, max_tokens)
         self._model.to(self.device, dtype=torch.bfloat16 if self.device == "cuda" else torch.float32)
         self.dimension = int(self._model.config.hidden_size)
+        frame: list[int] = self._tokenizer("")["input_ids"]
+        self._frame = frame[:1], frame[1:]
 
     @property
     def parts(self) -> tuple[Any, Any]:
@@ -111,6 +113,28 @@ class BertTextEncoder:
         for batch_rows, tokens in self.pre(list(rows)):
             vectors[batch_rows] = self.post(self.core(tokens), tokens["attention_mask"])
         return vectors[[rows[text] for text in texts]]
+
+    @property
+    def room(self) -> int:
+        """Tokens that a text may have, without those that every text begins and ends with."""
+        return self._max_tokens - sum(map(len, self._frame))
+
+    def tokens(self, text: str) -> list[int]:
+        """Of a text, without those; at most `room`."""
+        clean = text.encode("utf-8", "replace").decode()  # a lone surrogate has no tokens
+        ids: list[int] = self._tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids[: self.room]
+
+    def read(self, rows: Sequence[Sequence[int]]) -> Vectors:
+        """Vectors of texts that are put together of tokens, at most `room` each: as `encode`."""
+        begin, end = self._frame
+        order = sorted(range(len(rows)), key=lambda row: (-len(rows[row]), row))
+        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for start in range(0, len(order), self._batch):
+            places = order[start : start + self._batch]
+            tokens = self._padded([[*begin, *rows[place], *end] for place in places])
+            vectors[places] = self.post(self.core(tokens), tokens["attention_mask"])
+        return vectors
 
     def pre(self, texts: Sequence[str]) -> list[tuple[list[int], dict[str, torch.Tensor]]]:
         """Batches of texts of like length, longest first (what does not fit in memory fails at once).

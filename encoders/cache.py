@@ -48,6 +48,11 @@ class CachedTextEncoder:
         self._disk = None if folder is None else _Disk(folder / f"{inner.digest}.sqlite", inner.dimension)
 
     @property
+    def inner(self) -> TextEncoder:
+        """What encodes."""
+        return self._inner
+
+    @property
     def dimension(self) -> int:
         return self._inner.dimension
 

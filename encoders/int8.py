@@ -61,7 +61,31 @@ class Int8TextEncoder:
             raise EncoderError(f"{folder}: no int8 text model ({why}); remove the folder, it is made anew") from exc
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
+        self._max_tokens = max_tokens
+        frame = self._tokenizer.encode("").ids
+        self._frame = frame[:1], frame[1:]
+        self.device = "cpu"
         self.digest = hashlib.sha256(f"int8 {FORMAT} {source} {max_tokens}".encode()).hexdigest()[:16]
+
+    @property
+    def room(self) -> int:
+        """Tokens that a text may have, without those that every text begins and ends with."""
+        return self._max_tokens - sum(map(len, self._frame))
+
+    def tokens(self, text: str) -> list[int]:
+        """Of a text, without those; at most `room`."""
+        clean = text.encode("utf-8", "replace").decode()
+        ids: list[int] = self._tokenizer.encode(clean, add_special_tokens=False).ids
+        return ids[: self.room]
+
+    def read(self, rows: Sequence[Sequence[int]]) -> Vectors:
+        """Vectors of texts that are put together of tokens, at most `room` each: as `encode`."""
+        begin, end = self._frame
+        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
+        for place, row in enumerate(rows):
+            ids = np.array([[*begin, *row, *end]], dtype=np.int64)  # (1, t)
+            vectors[place] = self._session.run(None, {"input_ids": ids})[0][0]
+        return vectors
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """As the protocol says. Equal texts run once."""

@@ -31,28 +31,43 @@ class SessionEncoder(Protocol):
     def start(self) -> Vector:
         """The state of a session without events."""
 
-    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int) -> Vector:
+    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int, text: str = "", /) -> Vector:
         """The state after one more event.
 
         Args:
             item_vector: (dimension,), length 1, of the item seen or the words searched for; zeros: not known.
             kind: as in the event.
             gap_ms: time since the event that was stepped before this one; 0 for the first.
+            text: title of the item, or the words searched for; of use to an encoder that reads.
         """
 
-    def steps(self, state: Vector, item_vectors: Vector, kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
+    def steps(
+        self,
+        state: Vector,
+        item_vectors: Vector,
+        kinds: Sequence[str],
+        gaps_ms: Sequence[int],
+        texts: Sequence[str] = (),
+        /,
+    ) -> Vector:
         """The states after each of n events in a row, (n, state), to the bit as step after step.
 
         Args:
             item_vectors: (n, dimension)
             kinds, gaps_ms: n of each.
+            texts: n, or none: there are no words.
         """
+
+    def about(self, states: Vector) -> Vector:
+        """(n, blocks that are pooled): what n sessions are about, to the bit as one by one: the beginning of their
+        vectors, without what may come next. Cheap."""
 
     def vector(self, state: Vector) -> Vector:
         """(dimension,), length 1; zeros where no event said anything."""
 
     def vectors(self, states: Vector) -> Vector:
-        """(n, dimension) of n states, to the bit as one by one."""
+        """(n, dimension) of n states, in one call. As one by one: to the bit, but for encoders in torch, where it is
+        up to the rounding of a matrix product (1e-5)."""
 
 
 class PooledSessionEncoder:
@@ -101,17 +116,28 @@ class PooledSessionEncoder:
     def start(self) -> Vector:
         return np.zeros(self.dimension, dtype=np.float32)
 
-    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int) -> Vector:
+    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int, _text: str = "", /) -> Vector:
         after: Vector = self.steps(state, item_vector[None, :], (kind,), (gap_ms,))[0]
         return after
 
-    def steps(self, state: Vector, item_vectors: Vector, kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
+    def steps(
+        self,
+        state: Vector,
+        item_vectors: Vector,
+        kinds: Sequence[str],
+        gaps_ms: Sequence[int],
+        _texts: Sequence[str] = (),
+        /,
+    ) -> Vector:
         weights = np.array([self._weights.get(kind, 0.0) for kind in kinds], np.float32)
         # A late event has a negative gap.
         gaps = [min(max(gap, 0), self._longest_gap_ms) for gap in gaps_ms]
         keep = np.array([self._decay * 2.0 ** (-gap / self._half_life_ms) for gap in gaps], np.float32)
         states: Vector = _pooled(state, item_vectors, weights, keep)
         return states
+
+    def about(self, states: Vector) -> Vector:
+        return self.vectors(states)
 
     def vector(self, state: Vector) -> Vector:
         unit: Vector = self.vectors(state[None, :])[0]

@@ -82,6 +82,8 @@ class ModelFolder:
     forest: Forest | None = None
     curves: Sequence[Mapping[str, Any]] = ()
     """How training went: name, metric, x_name, x, y of each. Kept for whoever looks; `load` leaves them on disk."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What was tried on the way, by name; likewise."""
 
     @property
     def version(self) -> str:
@@ -114,7 +116,7 @@ class ModelFolder:
             if self.forest is not None:
                 self.forest.save(beside / FOREST)
             if self.curves:
-                (beside / CURVES).write_text(json.dumps({"curves": list(self.curves)}), encoding="utf-8")
+                (beside / CURVES).write_text(json.dumps({"curves": list(self.curves), **self.told}), encoding="utf-8")
             written = replace(
                 self.manifest,
                 format=FORMAT,

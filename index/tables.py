@@ -19,6 +19,7 @@ from encoders.graph.vectors import GraphVectors
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.space import SequenceSpace
 from encoders.session import PooledSessionEncoder, SessionEncoder
+from encoders.text import TextEncoder
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
@@ -129,11 +130,18 @@ class Tables:
         parts += [space.digest for space in (self.graph_vectors, self.behaviour, self.sequence) if space is not None]
         return hashlib.blake2b(" ".join(parts).encode(), digest_size=8).hexdigest()
 
-    def session_encoder(self) -> SessionEncoder:
-        """Of sessions over the vectors of these spaces."""
+    def session_encoder(self, texts: TextEncoder | None = None) -> SessionEncoder:
+        """Of sessions over the vectors of these spaces.
+
+        Args:
+            texts: what a network that reads sessions' words reads with; others need none.
+
+        Raises:
+            EncoderError: the network reads, and `texts` is nothing to read with.
+        """
         if self.sequence is None:
             return PooledSessionEncoder(self.layout.session)
-        return self.sequence.encoder(self.layout.session - self.layout.sequence)
+        return self.sequence.encoder(self.layout.session - self.layout.sequence, texts)
 
     def spaces(self, item_ids: Sequence[str], texts: Vectors) -> Spaces:
         """(n, width) of graph, behaviour and sequence, of items as they are known now; None: there is no such space.
@@ -141,13 +149,11 @@ class Tables:
         Args:
             texts: (n, whitened dimension), in their order.
         """
-        graph = None
-        if self.graph_vectors is not None:
-            graph = self.graph_vectors.vectors([self.graph.facts(item_id) for item_id in item_ids])
+        facts = [self.graph.facts(item_id) for item_id in item_ids]
         return Spaces(
-            graph,
+            None if self.graph_vectors is None else self.graph_vectors.vectors(facts),
             None if self.behaviour is None else self.behaviour.vectors(item_ids),
-            None if self.sequence is None else self.sequence.vectors(item_ids, texts),
+            None if self.sequence is None else self.sequence.vectors(item_ids, texts, facts),
         )
 
     def save(self, folder: Path) -> None:

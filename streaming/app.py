@@ -98,7 +98,7 @@ class WorkerApp(faust.App):
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
-        self.engine = Engine(settings, self.shop, self.shop.tables.session_encoder(), self.pseudonyms)
+        self.engine = Engine(settings, self.shop, self.shop.encoder, self.pseudonyms)
         self.engine.heads = Heads.open(settings, self.texts)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
@@ -261,7 +261,7 @@ class WorkerApp(faust.App):
     def serve_model(self, opened: Shop) -> None:
         """Answer from this shop from now on, which takes over what the one served so far knows."""
         shop = self.shop.handed_over(opened)
-        self.engine.serve(shop, shop.tables.session_encoder())
+        self.engine.serve(shop, shop.encoder)
         self.shop = shop
 
     async def send_receipt(self, receipt: Receipt) -> None:

@@ -31,7 +31,7 @@ from streaming.fitting import MOMENTS, Chosen, Curve, choose_on, hold_out
 from streaming.graph_choice import choose_graph
 from streaming.item_rows import items_of
 from streaming.items import Shop
-from streaming.learning import Training, learn_sequence
+from streaming.learning import Learned, Training, learn_sequence
 from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo
 
@@ -179,15 +179,20 @@ def fitted(past: Past, settings: TableSettings, note: Note = _silent) -> Tables:
 
 
 def with_sequence(
-    past: Past, tables: Tables, training: Training, note: Note = _silent
-) -> tuple[Tables, tuple[Curve, ...]]:
-    """These tables with the network that their settings ask for, trained on the past, and how that went."""
+    past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = _silent
+) -> tuple[Tables, Learned | None]:
+    """These tables with the network that their settings ask for, trained on the past, and how that went; None: they
+    ask for none. What the settings left to choose is chosen in those of the tables that are returned."""
     if tables.settings.sequence is None:
-        return tables, ()
+        return tables, None
     texts = past.whitening.apply(past.texts)
     ids = past.items["item_id"].to_list()
-    space, curves = learn_sequence(past.events, ids, texts, tables.settings.sequence, training, note)
-    return replace(tables, sequence=space), tuple(curves)
+    facts = [tables.graph.facts(item_id) for item_id in ids]
+    titles = past.items["title"].fill_null("").to_list() if past.info.titles else []
+    wanted = tables.settings.sequence
+    learned = learn_sequence(past.events, ids, texts, wanted, training, note, facts, titles, encoder)
+    settings = replace(tables.settings, sequence=learned.settings)
+    return replace(tables, settings=settings, sequence=learned.space), learned
 
 
 def stocked(past: Past, tables: Tables, encoder: TextEncoder) -> Shop:
@@ -223,13 +228,15 @@ def choose(
         method: GraphMethod = "svd" if trials[0].method == "svd" else "kge"
         tables = replace(tables, settings=replace(settings, graph=method), graph_vectors=choice.vectors)
         note("facts", 1, 1)
-    tables, curves = with_sequence(past.until(held.before), tables, training, note)
+    tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
     chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, forest=forest)
     note("weights", 1, 1)
+    curves = () if learned is None else learned.curves
     named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)
-    return replace(chosen, trials=tuple(trials), curves=(*named, *chosen.curves))
+    told = {} if learned is None or learned.trial is None else {"joint": asdict(learned.trial)}
+    return replace(chosen, trials=tuple(trials), curves=(*named, *chosen.curves), told=told)
 
 
 def taught(
@@ -245,10 +252,12 @@ def taught(
     Args:
         tables: they are fitted already, all but the network.
     """
-    tables, curves = with_sequence(past, tables or fitted(past, chosen.tables, note), training, note)
+    tables = tables or fitted(past, chosen.tables, note)
+    tables = replace(tables, settings=replace(tables.settings, sequence=chosen.tables.sequence))
+    tables, learned = with_sequence(past, tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
-    return shop, curves
+    return shop, () if learned is None else tuple(learned.curves)
 
 
 def build_model(
@@ -320,6 +329,7 @@ def build_model(
             shop.index,
             shop.forest,
             [curve._asdict() for curve in (*curves, *chosen.curves)],
+            chosen.told,
         ).save(folder)
         heard("writing", 1, 1)
     except (EncoderError, IndexingError) as exc:

@@ -24,7 +24,7 @@ from streaming.ranking import Ranking, RankingSettings, decayed, gather, weigh
 from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings
-from streaming.sights import Sight, Sights, search
+from streaming.sights import Folded, Sight, Sights, search
 from streaming.teaching import session_tag
 from streaming.triggers import needs_ranking
 
@@ -35,7 +35,8 @@ STAGES = ("state", "encode", "search", "rank", "decide", "reasons")
 class Engine:
     """Decides what each event means. Pure but for the shop: equal events, states and shop give equal decisions.
 
-    A batch equals its events one by one. Not for more than one thread.
+    A batch equals its events one by one, up to rounding where the session encoder is in torch. Not for more than one
+    thread.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Engine:
         self.mark("encode")
         if self.level == "full":
             self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
-        sights = [self._see(moment) for moment in moments]  # -> what the session looks like; None: not needed
+        sights = self._see(moments)  # -> what each session looks like; None: not needed
         self.mark("search")
         found = search(self.shop, sights, self.ranking.query_weights, self.ranking.nearest)  # -> nearest, in one search
         grounds = Grounds(
@@ -156,18 +157,31 @@ class Engine:
                 texts.append(title)
         return texts
 
-    def _see(self, moment: Moment) -> Sight | None:
-        """What the session looks like after the event."""
+    def _see(self, moments: Sequence[Moment]) -> list[Sight | None]:
+        """What each session looks like after its event, where a ranking is needed: histories folded in the order of
+        the events, their vectors made in one call."""
+        blind = self.level in ("graph", "popular")
+        seen: list[Sight | None] = [None] * len(moments)
+        folded: dict[int, Folded] = {}
+        for place, moment in enumerate(moments):
+            if not self._asks(moment):
+                continue
+            if blind:
+                seen[place] = Sight.nothing(self.shop.dimension)
+                continue
+            session, history = moment.event.session, moment.state.history
+            folded[place] = self._sights.folded(session, history, at_hand=self.level == "cached")
+        for place, sight in zip(folded, self._sights.made(list(folded.values())), strict=True):
+            seen[place] = sight
+        return seen
+
+    def _asks(self, moment: Moment) -> bool:
+        """Whether a ranking is needed."""
         if moment.silent is not None:
-            return None
-        event = moment.event
-        if isinstance(event, Event):
-            self.shop.met(event)
-        if not needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers):
-            return None
-        if self.level in ("graph", "popular"):
-            return Sight.nothing(self.shop.dimension)
-        return self._sights.of(event.session, moment.state.history, at_hand=self.level == "cached")
+            return False
+        if isinstance(moment.event, Event):
+            self.shop.met(moment.event)
+        return needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers)
 
     def _rank(self, moment: Moment, sight: Sight, near: Codes) -> Ranking:
         if moment.lead is not None and (code := self.shop.vocabulary.code(moment.lead)) >= 0:

@@ -6,10 +6,10 @@ tables are fitted anew on everything. Nothing that is later than `Past.events` i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -125,10 +125,12 @@ def _moments(events: pl.DataFrame) -> Iterator[Moment]:
 
 def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettings) -> Iterator[tuple[Moment, Raw]]:
     """Each moment with its candidates, as the engine would find them."""
-    sights = Sights(shop, shop.tables.session_encoder())
+    sights = Sights(shop, shop.encoder)
     for start in range(0, len(moments), AT_ONCE):
         part = moments[start : start + AT_ONCE]
-        seen = [sights.of(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
+        seen = sights.made(
+            [sights.folded(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
+        )
         found = search(shop, seen, settings.query_weights, settings.nearest)
         for moment, sight, near in zip(part, seen, found, strict=True):
             own = session_tag(moment.session)
@@ -162,6 +164,8 @@ class Chosen:
     """Ranks the best once more; None: none was grown."""
     curves: tuple[Curve, ...] = ()
     """How training went."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What was tried and what came of it, by name, as plain values."""
 
 
 def choose_on(

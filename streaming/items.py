@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from encoders.catalogue import item_text
 from encoders.errors import EncoderError
 from encoders.graph.facts import Fact
+from encoders.session import SessionEncoder
 from encoders.text import TextEncoder
 from index import fusion
 from index.calibration import Calibration
@@ -152,9 +154,16 @@ class Shop:
         shop.lane.meet(codes, shop.index.vectors(codes))
         return shop
 
+    @cached_property
+    def encoder(self) -> SessionEncoder:
+        """Of sessions over these items' vectors; where it reads their words, with this shop's text encoder."""
+        return self.tables.session_encoder(self._texts)
+
     def opened(self, folder: Path) -> Shop:
-        """`open`, with the text encoder of this shop. Any thread may call."""
-        return Shop.open(folder, self._texts)
+        """`open`, with the text encoder of this shop, and its session encoder loaded. Any thread may call."""
+        shop = Shop.open(folder, self._texts)
+        _ = shop.encoder
+        return shop
 
     def handed_over(self, other: Shop) -> Shop:
         """`other`, which was opened and has served nobody yet, with all items and facts that this shop knows. What was
@@ -254,8 +263,7 @@ class Shop:
         text, item_id = self.told(event), event.item_id
         if text is None or item_id is None:
             return
-        if self._titles.get(item_id) != text:
-            self._titles[item_id] = text
+        self._titles[item_id] = text
         self._titles.move_to_end(item_id)
         while len(self._titles) > TITLES_KEPT:
             self._titles.popitem(last=False)
@@ -317,10 +325,9 @@ class Shop:
         return self._popular[:n]
 
     def _words_of(self, step: Step) -> str | None:
-        item_id = step.item_id
-        if item_id is None:
+        if step.item_id is None:
             return step.subject
-        return None if item_id in self.items else self._titles.get(item_id)
+        return None if step.item_id in self.items else self._titles.get(step.item_id)
 
     # -------------------------------------------------------------------------------------------------------- vectors
     def _place(self, item_ids: Sequence[str], texts: Vector) -> None:

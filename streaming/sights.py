@@ -47,7 +47,7 @@ class Sight(NamedTuple):
         return cls(np.zeros(dimension, np.float32), (), None, True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Folded:
     """The encoder's state after a history, so that one more event is one more step."""
 
@@ -63,9 +63,8 @@ class Folded:
     """The slow mean of what the vectors after each such step say of what the session is about."""
     shift: float | None
     """As `Sight.shift`."""
-    sight: Vector
-    blank: bool
-    """As `Sight.vector` and `Sight.blank`."""
+    sight: Vector | None
+    """As `Sight.vector`; None: it is to be made of the state yet."""
 
 
 class Sights:
@@ -82,7 +81,6 @@ class Sights:
                 "vectors; use the encoder that was built with the model folder"
             )
         self._shop, self._encoder = shop, encoder
-        self._drifting = shop.dimension - shop.layout.sequence  # what a session is about, and not what may come next
         self._folded: OrderedDict[str, Folded] = OrderedDict()
 
     def of(self, session: str, history: tuple[Step, ...], *, at_hand: bool = False) -> Sight:
@@ -91,6 +89,10 @@ class Sights:
         Args:
             at_hand: pass words over that no vector is at hand of, in place of encoding them.
         """
+        return self.made([self.folded(session, history, at_hand=at_hand)])[0]
+
+    def folded(self, session: str, history: tuple[Step, ...], *, at_hand: bool = False) -> Folded:
+        """The first half of `of`: what has to be done in the order of the events."""
         words = self._shop.words_of(history)
         if at_hand:
             words = self._shop.at_hand(words)
@@ -99,33 +101,43 @@ class Sights:
         self._folded.move_to_end(session)
         if len(self._folded) > VECTORS_KEPT:
             self._folded.popitem(last=False)
-        return Sight(folded.sight, words, folded.shift, folded.blank)
+        return folded
+
+    def made(self, folded: Sequence[Folded]) -> list[Sight]:
+        """The second half, of many sessions: the vectors that are not made yet, in one call of the encoder."""
+        waiting = list({id(each): each for each in folded if each.sight is None}.values())
+        if waiting:
+            vectors = self._encoder.vectors(np.stack([each.state for each in waiting]))
+            for each, sight in zip(waiting, fusion.normalised(vectors, layout=self._shop.layout), strict=True):
+                each.sight = sight.copy()
+        return [
+            Sight(each.sight, each.words, each.shift, not each.sight.any()) for each in folded if each.sight is not None
+        ]
 
     def _fold(self, history: tuple[Step, ...], words: Words, known: Folded | None) -> Folded:
         """The encoder stepped over a history; from a known state on where that is a beginning of it."""
         state, last_time, done = self._encoder.start(), None, 0
-        slow, shift, sight, blank = None, None, np.zeros(self._shop.dimension, np.float32), True
+        slow, shift = None, None
+        sight: Vector | None = np.zeros(self._shop.dimension, np.float32)
         if known is not None and known.version == self._shop.version:
             beginning = len(known.history)
             if history[:beginning] == known.history and words[:beginning] == known.words:
                 state, last_time, done = known.state, known.last_time, beginning
-                slow, shift, sight, blank = known.slow, known.shift, known.sight, known.blank
+                slow, shift, sight = known.slow, known.shift, known.sight
         met, items = self._shop.vectors_of(history[done:], words[done:])  # (n,), (n, dimension)
         if met:
             steps = [history[done + place] for place in met]
+            texts = [words[done + place] or self._shop.title_of(history[done + place].subject) or "" for place in met]
             times = [step.time for step in steps]
             gaps = [now - before for before, now in pairwise([times[0] if last_time is None else last_time, *times])]
-            states = self._encoder.steps(state, items, [step.kind for step in steps], gaps)
-            vectors = self._encoder.vectors(states)
-            now = np.ascontiguousarray(vectors[:, : self._drifting])  # (n, drifting)
+            states = self._encoder.steps(state, items, [step.kind for step in steps], gaps, texts)
+            now = self._encoder.about(states)  # (n, drifting)
             if slow is None:
                 slow, now = now[0], now[1:]
             if len(now):
                 slow, shift = _drift(slow, now, SLOW)
-            state, last_time = states[-1], times[-1]
-            sight = fusion.normalised(vectors[-1:], layout=self._shop.layout)[0]
-            blank = not sight.any()
-        return Folded(history, words, self._shop.version, state, last_time, slow, shift, sight, blank)
+            state, last_time, sight = states[-1], times[-1], None
+        return Folded(history, words, self._shop.version, state, last_time, slow, shift, sight)
 
 
 @njit(cache=True, nogil=True)

@@ -58,7 +58,7 @@ def warm() -> None:
         shop = Shop.open(Path(folder) / "model", texts)
         # One item is worded anew, so that vectors beside the snapshot are met too.
         shop.upsert([*items_of(items.with_columns(title=pl.col("title").replace("kind 0 number 0", "another kind")))])
-        engine = Engine(Settings(no_pseudonyms=True), shop, shop.tables.session_encoder(), Pseudonyms(None))
+        engine = Engine(Settings(no_pseudonyms=True), shop, shop.encoder, Pseudonyms(None))
         states: dict[str, SessionState] = {}
         for place in range(EVENTS):
             at = _HOUR_MS * (SESSIONS + 1) + 1000 * place

@@ -21,7 +21,7 @@ DOORS = {
     "transformers": {
         "encoders/bert.py",
         "encoders/finetune/training.py",
-        "encoders/sequence/network.py",
+        "encoders/sequence/bert.py",
         "encoders/throughput.py",
     },
     "torch": {
@@ -33,6 +33,8 @@ DOORS = {
         "encoders/graph/kge.py",
         "encoders/heads/training.py",
         "encoders/int8_export.py",
+        "encoders/sequence/bert.py",
+        "encoders/sequence/joint.py",
         "encoders/sequence/network.py",
         "encoders/sequence/training.py",
         "encoders/throughput.py",

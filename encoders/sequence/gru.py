@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from encoders.sequence.settings import EXTRAS, INPUT_KINDS
+from encoders.sequence.beside import BesidePooled
+from encoders.sequence.settings import EXTRAS, INPUT_KINDS, Network
 from encoders.session import PooledSessionEncoder, Vector
 
 GAP_SCALE = 0.1
@@ -38,6 +39,24 @@ class GruWeights(NamedTuple):
     """(width,)"""
     skip: Vector
     """(1,): what of the newest item's own vector is added to the outcome."""
+
+    @property
+    def kind(self) -> Network:
+        """As the settings call it."""
+        return "gru"
+
+    def tensors(self) -> dict[str, Vector]:
+        """For a safetensors file."""
+        return dict(self._asdict())
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Vector]) -> GruWeights:
+        """What `tensors` gave.
+
+        Raises:
+            KeyError: one is not there.
+        """
+        return cls(*(tensors[name] for name in cls._fields))
 
     @property
     def width(self) -> int:
@@ -88,7 +107,7 @@ def features(kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
 _PLACES: Mapping[str, int] = {kind: place for place, kind in enumerate(INPUT_KINDS)}
 
 
-class GruSessionEncoder:
+class GruSessionEncoder(BesidePooled):
     """`SessionEncoder` of [pooled | sequence]; an item without a vector in the sequence space leaves the GRU as it is.
 
     About 12 us a step of 128 hidden units.
@@ -103,35 +122,19 @@ class GruSessionEncoder:
             ValueError: the weights do not fit together.
         """
         weights.check()
-        self._pooled, self._weights = pooled, weights
-        self._units = weights.hidden.shape[1]
-        self.dimension = pooled.dimension + weights.width
+        super().__init__(pooled, weights.size, weights.width)
+        self._weights, self._units = weights, weights.hidden.shape[1]
 
-    def start(self) -> Vector:
-        return np.zeros(self._pooled.dimension + self._weights.size, np.float32)
-
-    def step(self, state: Vector, item_vector: Vector, kind: str, gap_ms: int) -> Vector:
-        after: Vector = self.steps(state, item_vector[None, :], (kind,), (gap_ms,))[0]
+    def stepped(
+        self, state: Vector, items: Vector, kinds: Sequence[str], gaps_ms: Sequence[int], _texts: Sequence[str]
+    ) -> Vector:
+        after: Vector = _stepped(state, items, features(kinds, gaps_ms), self._weights[:4], self._units)
         return after
 
-    def steps(self, state: Vector, item_vectors: Vector, kinds: Sequence[str], gaps_ms: Sequence[int]) -> Vector:
-        width = self._pooled.dimension
-        means = self._pooled.steps(state[:width], item_vectors[:, :width], kinds, gaps_ms)
-        weights, items = self._weights, np.ascontiguousarray(item_vectors[:, width:])
-        told = features(kinds, gaps_ms)
-        after = _stepped(state[width:], items, told, weights[:4], self._units)
-        return np.concatenate([means, after], axis=1)
-
-    def vector(self, state: Vector) -> Vector:
-        unit: Vector = self.vectors(state[None, :])[0]
-        return unit
-
-    def vectors(self, states: Vector) -> Vector:
-        width = self._pooled.dimension
-        means = self._pooled.vectors(np.ascontiguousarray(states[:, :width]))
+    def outcome(self, states: Vector) -> Vector:
         weights = self._weights
-        told = _outcome(np.ascontiguousarray(states[:, width:]), weights.out, weights.out_bias, float(weights.skip[0]))
-        return np.concatenate([means, told], axis=1)
+        told: Vector = _outcome(states, weights.out, weights.out_bias, float(weights.skip[0]))
+        return told
 
 
 @njit(cache=True, nogil=True, fastmath=_REASSOCIATED)

@@ -7,15 +7,17 @@ next is told from other items by a softmax over cosines.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import BertConfig, BertModel
 
+from encoders.sequence.bert import BertWeights, bert_model
 from encoders.sequence.gru import GruWeights
-from encoders.sequence.settings import EXTRAS, LONGEST, SequenceSettings
+from encoders.sequence.reading import TextWeights
+from encoders.sequence.settings import EXTRAS, SequenceSettings
 from encoders.session import Vector
 
 FIRST_SPREAD = 0.1
@@ -45,53 +47,55 @@ class ItemTable(nn.Module):
         return functional.normalize(torch.cat([self.text, self.free], dim=-1), dim=-1)
 
 
+class Batch(NamedTuple):
+    """Sessions, padded at their ends."""
+
+    codes: torch.Tensor
+    """(b, t), 0 where there is nothing."""
+    told: torch.Tensor
+    """(b, t, EXTRAS)"""
+    there: torch.Tensor
+    """(b, t), bool."""
+    read: torch.Tensor
+    """(b, t, reader's dimension): what the words so far say; 0 wide where nothing is read."""
+
+
 class SequenceNetwork(nn.Module):
     """Item table, encoder, and the way back into the items' space."""
 
-    def __init__(self, texts: Vector, settings: SequenceSettings, encoder: str) -> None:
+    def __init__(self, texts: Vector, settings: SequenceSettings, encoder: str, reading: int = 0) -> None:
         """
         Args:
-            encoder: `gru` or `bert`.
+            encoder: `gru`, `bert`, or `text`, which maps what was read, of dimension `reading`, and has nothing else
+                to train.
         """
         super().__init__()
         self.gru: nn.GRU | None = None
+        self.encoder, self.reading = encoder, reading
         self.table = ItemTable(texts, settings.free)
         width, hidden = settings.dimension, settings.hidden
         self.dropout = nn.Dropout(settings.dropout)
         if encoder == "gru":
             self.gru = nn.GRU(width + EXTRAS, hidden, batch_first=True)
+        elif encoder == "text":
+            hidden = reading
         else:
             self.into = nn.Linear(width + EXTRAS, hidden)
-            self.bert = BertModel(
-                BertConfig(
-                    vocab_size=1,
-                    hidden_size=hidden,
-                    num_hidden_layers=2,
-                    num_attention_heads=4,
-                    intermediate_size=2 * hidden,
-                    hidden_dropout_prob=settings.dropout,
-                    attention_probs_dropout_prob=settings.dropout,
-                    max_position_embeddings=LONGEST,
-                    is_decoder=True,
-                ),
-                add_pooling_layer=False,
-            )
+            self.bert = bert_model(hidden, settings.dropout)
         self.out = nn.Linear(hidden, width)
         self.skip = nn.Parameter(torch.ones(1))
         self.sharpness = nn.Parameter(torch.tensor(math.log(FIRST_SHARPNESS)))
 
-    def forward(self, codes: torch.Tensor, told: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Directions, (b, t, dimension), each of length 1.
-
-        Args:
-            codes: (b, t), 0 where there is nothing. told: (b, t, EXTRAS). there: (b, t), bool.
-        """
-        items = self.dropout(self.table(codes))
-        inputs = torch.cat([items, told], dim=-1)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Directions, (b, t, dimension), each of length 1."""
+        if self.encoder == "text":
+            return functional.normalize(self.out(self.dropout(batch.read)), dim=-1)
+        items = self.dropout(self.table(batch.codes))
+        inputs = torch.cat([items, batch.told], dim=-1)
         if self.gru is not None:
             hidden, _ = self.gru(inputs)
         else:
-            hidden = self.bert(inputs_embeds=self.into(inputs), attention_mask=there.long()).last_hidden_state
+            hidden = self.bert(inputs_embeds=self.into(inputs), attention_mask=batch.there.long()).last_hidden_state
         return functional.normalize(self.out(self.dropout(hidden)) + self.skip * items, dim=-1)
 
     def scale(self) -> torch.Tensor:
@@ -112,13 +116,17 @@ class SequenceNetwork(nn.Module):
         wrong = wrong.masked_fill(negatives[None, :] == targets[:, None], -1e9)
         return functional.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(targets))
 
-    def weights(self) -> GruWeights:
-        """Of the GRU, for serving."""
+    def weights(self) -> GruWeights | BertWeights | TextWeights:
+        """Of the encoder, for serving."""
+        if self.encoder == "text":
+            return TextWeights(_array(self.out.weight), _array(self.out.bias))
         if self.gru is None:
-            raise TypeError("a BERT has no weights of a GRU")
-        gru = self.gru
+            beside = ("table.", "sharpness")
+            return BertWeights(
+                {name: _array(part) for name, part in self.state_dict().items() if not name.startswith(beside)}
+            )
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
-        parts = [gru.get_parameter(name) for name in names]
+        parts = [self.gru.get_parameter(name) for name in names]
         return GruWeights(*(_array(part) for part in (*parts, self.out.weight, self.out.bias, self.skip)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 INPUT_KINDS = ("view", "click", "search", "cart_add", "purchase")
 """Kinds of event that the network tells apart; every other is of none of them."""
@@ -13,10 +13,24 @@ LONGEST = 20
 """Events of a session that the network is trained on at a time: as many as a session keeps."""
 
 
+Network = Literal["gru", "bert", "text"]
+"""A GRU or a causal BERT over the items' vectors, or the shop's text encoder over the session's words."""
+NETWORKS: tuple[Network, ...] = get_args(Network)
+Joint = Literal["no", "yes", "choose"]
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceSettings:
     """The defaults are the best of a few on Amazon Beauty's validation items."""
 
+    network: Network = "gru"
+    """What turns a session to a direction in the items' space."""
+    joint: Joint = "no"
+    """Whether text and facts are trained along with the clicks; `choose`: both ways, and so where it ranks better."""
+    text_weight: float = 0.1
+    """Of the text term of joint training; 0: off."""
+    graph_weight: float = 0.1
+    """Of its graph term; 0: off."""
     teacher: Literal["none", "bert"] = "none"
     """Whether a causal BERT over the same item vectors is trained first, for the GRU to learn from."""
     text: int = 64
@@ -51,6 +65,11 @@ class SequenceSettings:
             raise ValueError(f"{self}: expected batch, negatives and most of at least 1, dropout from 0 to below 1")
         if self.learning_rate <= 0 or self.decay < 0 or self.budget_s <= 0:
             raise ValueError(f"{self}: expected learning_rate and budget_s above 0, decay of at least 0")
+
+        if min(self.text_weight, self.graph_weight) < 0:
+            raise ValueError(f"{self}: expected text_weight and graph_weight of at least 0")
+        if self.network not in NETWORKS or (self.teacher != "none" and self.network != "gru"):
+            raise ValueError(f"{self}: expected a network of {', '.join(NETWORKS)}, and a teacher of a gru alone")
 
     @property
     def dimension(self) -> int:

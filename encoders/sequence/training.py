@@ -11,44 +11,26 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.nn import functional
 
 from encoders.errors import EncoderError
-from encoders.sequence.gru import features
-from encoders.sequence.network import SequenceNetwork
-from encoders.sequence.settings import EXTRAS, LONGEST, SequenceSettings
+from encoders.graph.facts import Fact
+from encoders.sequence.joint import JointTerms, Triples
+from encoders.sequence.lessons import ASIDE, Session, batches, parted, pieces
+from encoders.sequence.network import Batch, SequenceNetwork
+from encoders.sequence.settings import EXTRAS, SequenceSettings
 from encoders.sequence.space import SequenceSpace, first_axes
 from encoders.session import Vector
 
-Codes = NDArray[np.int64]
 Note = Callable[[int, int], None]
 """Hears of the epochs that are done, and of how many at most."""
 
-ASIDE = 10
-"""One session in so many is set aside to tell when to stop: of each its last item is asked for and not learned."""
-MOST_ASKED = 2000
-TOGETHER = 20
-"""Batches whose sessions are sorted by length, so that those of a batch are of like length."""
 DISTILLED = 0.5
 """What the teacher's opinion weighs beside what really came."""
 DEPTH = 10
-
-
-class Session(NamedTuple):
-    """Items of one session, in time order."""
-
-    codes: Codes
-    told: Vector
-    """(n, EXTRAS): see `gru.features`."""
-
-    @classmethod
-    def of(cls, codes: Codes, kinds: Sequence[str], times: Sequence[int]) -> Session:
-        """From a session's events on items; times in ms."""
-        gaps = np.diff(np.asarray(times, np.int64), prepend=times[:1]).tolist()
-        return cls(codes, features(kinds, gaps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +58,28 @@ def device_of(told: str) -> str:
     return "cuda" if there and told != "cpu" else "cpu"
 
 
+class Fitted(NamedTuple):
+    """What came of a training."""
+
+    space: SequenceSpace | None
+    """None: there was nothing to learn from."""
+    curves: list[Curve]
+    asked: Vector
+    """(n,): NDCG@10 of each session set aside, after the best epoch; the sessions depend on the past alone."""
+
+
 def fit_sequence(
     item_ids: Sequence[str],
     texts: Vector,
     sessions: Sequence[Session],
     settings: SequenceSettings,
     *,
+    facts: Sequence[Sequence[Fact]] = (),
     device: str = "cpu",
     checkpoints: Path | None = None,
     note: Note = lambda _done, _total: None,
-) -> tuple[SequenceSpace | None, list[Curve]]:
-    """The space of what comes next in these sessions; None where there is nothing to learn from.
+) -> Fitted:
+    """The space of what comes next in these sessions.
 
     Equal input gives equal numbers on one machine, as long as time does not run out. About 10 s of one core an epoch
     for 100,000 events.
@@ -94,52 +87,41 @@ def fit_sequence(
     Args:
         item_ids: each once; codes of the sessions are places in them.
         texts: (items, whitened dimension), of length 1 or zeros.
-        sessions: in time order; of those of two events and more the newest `settings.most` are learned from.
+        sessions: in time order; of those of two events and more the newest `settings.most` are learned from. Where the
+            network is one that reads, their words were read.
+        facts: of each item, where `settings.joint` is not `no`; none: of no item.
         device: `cpu`, or `cuda` where there is one.
         checkpoints: a folder in which training leaves where it stands after each epoch, and goes on from there.
     """
-    used = [part for session in sessions for part in _pieces(session)][-settings.most :]
+    used = [part for session in sessions for part in pieces(session)][-settings.most :]
     if len(used) < ASIDE or len(item_ids) < 2:
-        return None, []
+        return Fitted(None, [], np.empty(0, np.float32))
     axes = first_axes(texts, settings.text if texts.any() else 0)
     if not axes.shape[1]:
         settings = replace(settings, text=0, free=settings.dimension)
-    lessons, exam = _parted(used)
-    curves, teacher = [], None
+    lessons, exam = parted(used)
+    met = np.unique(np.concatenate([session.codes for session in used]))
+    its = facts or [()] * len(item_ids)
+    reading = 0 if used[0].read is None else used[0].read.shape[1]
+    curves, teacher, terms, asked = [], None, None, np.empty(0, np.float32)
     total = settings.epochs * (1 + (settings.teacher == "bert"))
-    for number, kind in enumerate(["bert", "gru"] if settings.teacher == "bert" else ["gru"]):
+    for number, kind in enumerate([*(["bert"] if settings.teacher == "bert" else []), settings.network]):
         torch.manual_seed(settings.seed)
-        network = SequenceNetwork(axes, settings, kind).to(device)
+        network = SequenceNetwork(axes, settings, kind, reading).to(device)
         if teacher is not None:
             network.table.load_state_dict(teacher.table.state_dict())
-        run = _Run(network, lessons, exam, settings, device, teacher)
+        if settings.joint == "yes":
+            terms = JointTerms(texts, met, Triples.of(its, met), settings.free).to(device)
+        run = _Run(network, lessons, exam, settings, device, teacher, terms)
         place = None if checkpoints is None else checkpoints / f"{run.digest}.safetensors"
         curve = run.train(kind, place, lambda done, at=number: note(at * settings.epochs + done, total))  # type: ignore[misc]
         curves.append(curve)
-        teacher = network
-    space = SequenceSpace(item_ids, network.table.free.detach().cpu().numpy(), axes.shape[1], network.weights())
-    return space, curves
-
-
-def _pieces(session: Session) -> list[Session]:
-    """A session in pieces of LONGEST + 1 at most, each beginning where the one before ended."""
-    starts = range(0, max(1, len(session.codes) - 1), LONGEST)
-    pieces = [Session(session.codes[at : at + LONGEST + 1], session.told[at : at + LONGEST + 1]) for at in starts]
-    return [piece for piece in pieces if len(piece.codes) >= 2]
-
-
-def _parted(sessions: Sequence[Session]) -> tuple[list[Session], list[Session]]:
-    """Those to learn from, and those set aside, of which all but the last item is learned."""
-    lessons: list[Session] = []
-    exam: list[Session] = []
-    for place, session in enumerate(sessions):
-        if place % ASIDE or len(exam) >= MOST_ASKED:
-            lessons.append(session)
-        else:
-            exam.append(session)
-            if len(session.codes) > 2:
-                lessons.append(Session(session.codes[:-1], session.told[:-1]))
-    return lessons, exam
+        asked, teacher = run.examined(), network
+    free = network.table.free.detach().cpu().numpy()
+    if terms is None:
+        return Fitted(SequenceSpace(item_ids, free, axes.shape[1], network.weights()), curves, asked)
+    ids, unmet = [item_ids[code] for code in met.tolist()], terms.unmet(free, met, its)
+    return Fitted(SequenceSpace(ids, free[met], axes.shape[1], network.weights(), unmet), curves, asked)
 
 
 class _Run:
@@ -153,25 +135,33 @@ class _Run:
         settings: SequenceSettings,
         device: str,
         teacher: SequenceNetwork | None,
+        terms: JointTerms | None,
     ) -> None:
         self._network, self._lessons, self._exam = network, lessons, exam
+        self._trained = nn.ModuleDict({"network": network})
+        if terms is not None:
+            self._trained["terms"] = terms
+        self._terms = terms
         self._settings, self._device, self._teacher = settings, device, teacher
         self._steps = -(-len(lessons) // settings.batch)
         self._epochs = settings.epochs
         self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.decay
+            self._trained.parameters(), lr=settings.learning_rate, weight_decay=settings.decay
         )
         content = hashlib.blake2b(repr((asdict(settings), len(exam), teacher is None)).encode(), digest_size=16)
         content.update(network.table.text.cpu().numpy().tobytes())
         for session in lessons:
             content.update(session.codes.tobytes())
             content.update(session.told.tobytes())
+            content.update(b"" if session.read is None else session.read.tobytes())
+        if terms is not None:
+            content.update(terms.digest)
         self.digest = content.hexdigest()
 
     def train(self, name: str, checkpoint: Path | None, note: Callable[[int], None]) -> Curve:
         """Leaves the network as it was after its best epoch."""
         curve, best, begun = Curve(name), -1.0, 0
-        kept = _copy(self._network)
+        kept = _copy(self._trained)
         if checkpoint is not None and checkpoint.is_file():
             curve, kept, begun = self._resumed(checkpoint, name)
             best = max(curve.ndcg_10)
@@ -182,17 +172,17 @@ class _Run:
             if waited >= self._settings.patience or epoch >= self._epochs:
                 break
             curve.loss.append(self._epoch(epoch))
-            curve.ndcg_10.append(self._examined())
+            curve.ndcg_10.append(float(self.examined().mean(dtype=np.float64)))
             now = time.process_time()
             curve.cpu_s.append((curve.cpu_s[-1] if curve.cpu_s else 0.0) + now - since)
             since = now
             if curve.ndcg_10[-1] > best:
-                best, kept = curve.ndcg_10[-1], _copy(self._network)
+                best, kept = curve.ndcg_10[-1], _copy(self._trained)
             if checkpoint is not None:
                 self._leave(checkpoint, curve, kept)
             note(epoch + 1)
         note(self._settings.epochs)
-        self._network.load_state_dict(kept)
+        self._trained.load_state_dict(kept)
         self._network.eval()
         return curve
 
@@ -200,23 +190,26 @@ class _Run:
         """Every lesson once; the mean loss. What is drawn depends on seed and epoch alone."""
         settings, network = self._settings, self._network
         source = np.random.default_rng((settings.seed, epoch))
+        beside = np.random.default_rng((settings.seed, epoch, 1))  # so that clicks are drawn as without the terms
         torch.manual_seed(settings.seed * 1000 + epoch)
         network.train()
         total, count = 0.0, 0
-        for step, batch in enumerate(_batches(self._lessons, settings.batch, source)):
+        for step, drawn_from in enumerate(batches(self._lessons, settings.batch, source)):
             for group in self._optimizer.param_groups:
                 group["lr"] = settings.learning_rate * self._pace(epoch * self._steps + step)
-            codes, told, there = self._padded([Session(each.codes[:-1], each.told[:-1]) for each in batch])
-            targets = torch.from_numpy(np.concatenate([each.codes[1:] for each in batch])).to(self._device)
+            batch = self._padded([each.part(0, -1) for each in drawn_from])
+            targets = torch.from_numpy(np.concatenate([each.codes[1:] for each in drawn_from])).to(self._device)
             drawn = source.integers(0, len(network.table.free), settings.negatives)
             negatives = torch.from_numpy(drawn).to(self._device)
-            found = network(codes, told, there)[there]
+            found = network(batch)[batch.there]
             loss = network.loss(found, targets, negatives)
             if self._teacher is not None:
-                loss = loss + DISTILLED * self._taught(found, codes, told, there, negatives)
+                loss = loss + DISTILLED * self._taught(found, batch, negatives)
+            if self._terms is not None:
+                loss = loss + self._told(self._terms, beside)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(self._trained.parameters(), 1.0)
             self._optimizer.step()
             total, count = total + float(loss.detach()) * len(targets), count + len(targets)
         return total / max(count, 1)
@@ -235,53 +228,64 @@ class _Run:
         for done, spent in enumerate(cpu_s, 1):
             self._epochs = min(self._epochs, max(done, int(budget_s * done / max(spent, 1e-9))))
 
-    def _taught(
-        self, found: torch.Tensor, codes: torch.Tensor, told: torch.Tensor, there: torch.Tensor, items: torch.Tensor
-    ) -> torch.Tensor:
+    def _told(self, terms: JointTerms, source: np.random.Generator) -> torch.Tensor:
+        """What text and facts add to the loss."""
+        settings, free = self._settings, self._network.table.free
+        added = free.sum() * 0
+        if settings.text_weight:
+            added = added + settings.text_weight * terms.text_loss(free, source)
+        if settings.graph_weight:
+            added = added + settings.graph_weight * terms.graph_loss(free, source)
+        return added
+
+    def _taught(self, found: torch.Tensor, batch: Batch, items: torch.Tensor) -> torch.Tensor:
         """How far the network's opinion of some items is from its teacher's: Kullback-Leibler divergence."""
         teacher = self._teacher
         if teacher is None:
             raise TypeError("no teacher")
         with torch.no_grad():
-            wise = teacher(codes, told, there)[there]
+            wise = teacher(batch)[batch.there]
             opinion = functional.softmax(wise @ teacher.table(items).T * teacher.scale(), dim=1)
         own = functional.log_softmax(found @ self._network.table(items).T * self._network.scale(), dim=1)
         return functional.kl_div(own, opinion, reduction="batchmean")
 
-    def _examined(self) -> float:
-        """NDCG@10 of the last item of each session set aside, among all items, those of the session left out unless it
-        comes again."""
+    def examined(self) -> Vector:
+        """(sessions set aside,): NDCG@10 of the last item of each, among all items, those of the session left out
+        unless it comes again."""
         network = self._network
         network.eval()
-        gained = 0.0
+        gained = np.zeros(len(self._exam), np.float32)
         with torch.no_grad():
             items = network.table.all()
             for start in range(0, len(self._exam), 256):
                 part = self._exam[start : start + 256]
-                codes, told, there = self._padded([Session(each.codes[:-1], each.told[:-1]) for each in part])
+                batch = self._padded([each.part(0, -1) for each in part])
                 last = torch.tensor([len(each.codes) - 2 for each in part], device=self._device)
-                found = network(codes, told, there)[torch.arange(len(part), device=self._device), last]
+                found = network(batch)[torch.arange(len(part), device=self._device), last]
                 scores = (found @ items.T).cpu().numpy()
-                for row, each in zip(scores, part, strict=True):
+                for place, (row, each) in enumerate(zip(scores, part, strict=True), start):
                     target = row[each.codes[-1]]
                     row[each.codes[:-1]] = -np.inf
                     rank = int((row > target).sum())
-                    gained += 1 / np.log2(rank + 2) if rank < DEPTH else 0.0
-        return gained / len(self._exam)
+                    gained[place] = 1 / np.log2(rank + 2) if rank < DEPTH else 0.0
+        return gained
 
-    def _padded(self, sessions: Sequence[Session]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _padded(self, sessions: Sequence[Session]) -> Batch:
         longest = max(len(session.codes) for session in sessions)
         codes = np.zeros((len(sessions), longest), np.int64)
         told = np.zeros((len(sessions), longest, EXTRAS), np.float32)
         there = np.zeros((len(sessions), longest), np.bool_)
+        read = np.zeros((len(sessions), longest, self._network.reading), np.float32)
         for row, session in enumerate(sessions):
             size = len(session.codes)
             codes[row, :size], told[row, :size], there[row, :size] = session.codes, session.told, True
-        return tuple(torch.from_numpy(each).to(self._device) for each in (codes, told, there))  # type: ignore[return-value]
+            if session.read is not None:
+                read[row, :size] = session.read
+        return Batch(*(torch.from_numpy(each).to(self._device) for each in (codes, told, there, read)))
 
     def _leave(self, path: Path, curve: Curve, kept: dict[str, torch.Tensor]) -> None:
         """Writes where training stands, beside its place and then into it."""
-        tensors = {f"now.{name}": tensor for name, tensor in _copy(self._network).items()}
+        tensors = {f"now.{name}": tensor for name, tensor in _copy(self._trained).items()}
         tensors |= {f"best.{name}": tensor for name, tensor in kept.items()}
         for number, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -300,7 +304,7 @@ class _Run:
         """
         try:
             tensors = load_file(path, device=self._device)
-            self._network.load_state_dict(_under("now.", tensors))
+            self._trained.load_state_dict(_under("now.", tensors))
             state: dict[int, dict[str, torch.Tensor]] = {}
             for told, tensor in _under("adam.", tensors).items():
                 number, _, part = told.partition(".")
@@ -313,19 +317,7 @@ class _Run:
             raise EncoderError(f"{path}: no checkpoint of this training ({exc}); delete it and train again") from exc
 
 
-def _batches(sessions: Sequence[Session], size: int, source: np.random.Generator) -> list[list[Session]]:
-    """All sessions in batches of like length, in random order."""
-    order = source.permutation(len(sessions))
-    lengths = np.array([len(session.codes) for session in sessions])
-    batches = []
-    for start in range(0, len(order), size * TOGETHER):
-        chunk = order[start : start + size * TOGETHER]
-        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
-        batches += [chunk[at : at + size] for at in range(0, len(chunk), size)]
-    return [[sessions[place] for place in batches[number].tolist()] for number in source.permutation(len(batches))]
-
-
-def _copy(network: SequenceNetwork) -> dict[str, torch.Tensor]:
+def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 

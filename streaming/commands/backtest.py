@@ -75,7 +75,7 @@ def backtest(
         texts = open_things.enter_context(text_encoder(settings))
         goods = Shop.open(model, texts)
         _fill(goods, folder, say)
-        engine = Engine(settings, goods, goods.tables.session_encoder(), pseudonyms)
+        engine = Engine(settings, goods, goods.encoder, pseudonyms)
         engine.ranked = DEPTH
         source = EventLog(folder.path.name, log, lambda exc: say.print(f"refused: {exc}", markup=False))
         run = Backtest(engine, source, pseudonyms, partitions=partitions, learn=not frozen)

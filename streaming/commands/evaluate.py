@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from encoders.sequence.settings import NETWORKS, Network
+from encoders.sequence.training import device_of
 from index.model import ModelFolder
 from streaming.commands.options import Json
 from streaming.errors import InputError
@@ -74,6 +76,14 @@ def evaluate(
             help="The product less each of its channels, with shuffled facts, and frozen where it learns, too.",
         ),
     ] = True,
+    networks: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="The product with these session networks in place of its model's, too, each trained on the protocol's"
+            " own part: of gru, bert, text, with commas between.",
+        ),
+    ] = "",
     baselines: Annotated[
         Baselines,
         typer.Option(
@@ -112,12 +122,20 @@ def evaluate(
     """
     if plot is not None and plot.suffix not in PICTURES:
         raise InputError(f"--plot {plot}, expected a name that ends in {' or '.join(PICTURES)}")
+    encoders = _named(networks)
     folder = ShopFolder(shop)
     events, items, facts = (folder.table(name)[0] for name in ("events", "items", "facts"))
     log = Log.of(events, items, facts, folder.info)
     plans = [
         Plan(
-            each.value, repeats=repeats, cold=cold, variants=variants, as_built=as_built, networks=_NETWORKS[baselines]
+            each.value,
+            repeats=repeats,
+            cold=cold,
+            variants=variants,
+            as_built=as_built,
+            networks=_NETWORKS[baselines],
+            encoders=encoders,
+            device=device_of("auto"),
         )
         for each in dict.fromkeys(protocol or [Protocol.TEMPORAL])
     ]
@@ -135,6 +153,18 @@ def evaluate(
     else:
         for report in reports:
             report.show(Console())
+
+
+def _named(networks: str) -> list[Network]:
+    """Names of session networks, each once.
+
+    >>> _named("bert, gru,bert")
+    ['bert', 'gru']
+    """
+    names = list(dict.fromkeys(filter(None, (name.strip() for name in networks.split(",")))))
+    if wrong := [name for name in names if name not in NETWORKS]:
+        raise InputError(f"--networks {wrong[0]!r}, expected some of {', '.join(NETWORKS)}, with commas between")
+    return [cast(Network, name) for name in names]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from encoders.sequence.settings import Network as SessionNetwork
 from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, VmisKnn
 from streaming.evaluation.evaluation import Entry
 from streaming.evaluation.moments import Ranker
@@ -19,6 +20,7 @@ def contest(
     *,
     online: bool,
     variants: bool = True,
+    encoders: Sequence[SessionNetwork] = (),
 ) -> Iterator[Entry]:
     """The entries, made one at a time; the product first.
 
@@ -27,6 +29,7 @@ def contest(
         networks: baselines that are trained; frozen.
         online: each learns as the test passes, and stands beside itself frozen.
         variants: whether the product less each of its channels takes part.
+        encoders: session networks in place of the model's, that the product takes part with too.
     """
     yield Entry(Product(workshop, teach=online), "product", teach=online)
     if online:
@@ -37,6 +40,10 @@ def contest(
         if workshop.forest is not None:
             yield Entry(Product(workshop, UNRANKED, teach=online), "variant", teach=online)
         yield Entry(Product(workshop, SHUFFLED, teach=online), "variant", teach=online)
+    for encoder in encoders:
+        yield Entry(
+            Product(workshop.with_network(encoder), f"network {encoder}", teach=online), "variant", teach=online
+        )
     yield from _both(Popularity, online)
     yield from _both(DecayedPopularity, online)
     if vectors is not None:

@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from encoders.graph.vectors import shuffled
+from encoders.sequence.settings import Network
 from encoders.text import TextEncoder
 from index.forest_fitting import ForestSettings
 from index.lesson import Lesson
 from index.meetings import lesson_context
 from index.tables import TableSettings
-from streaming.building import Past, choose, taught
+from streaming.building import UNTRAINED, Past, choose, taught
+from streaming.errors import InputError
 from streaming.evaluation.log import KINDS as LOG_KINDS
 from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked
 from streaming.fitting import Chosen
 from streaming.item_rows import items_of
 from streaming.items import Shop
+from streaming.learning import Training
 from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather, ranked
 from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
@@ -50,6 +53,8 @@ class Workshop:
     """Of the model, likewise: how its forest was grown, and on how many moments at most."""
     past: Past
     """The whole shop; of its events only those of a part are learned from."""
+    training: Training = UNTRAINED
+    """Where its network is trained."""
     as_built: Path | None = None
     """A model folder that is taken as it is, whatever the part; its caller has made sure that it saw no target."""
 
@@ -77,9 +82,26 @@ class Workshop:
     def _taught(self, part: TrainingPart) -> Shop:
         past = self.past.until(part.events)
         if self._chosen is None or self._chosen[0] is not part:
-            chosen = choose(past, self.encoder, self.settings, forest=self.forest, moments=self.moments)
+            chosen = choose(
+                past, self.encoder, self.settings, forest=self.forest, training=self.training, moments=self.moments
+            )
             self._chosen = part, chosen
-        return taught(past, self.encoder, self._chosen[1])[0]
+        return taught(past, self.encoder, self._chosen[1], training=self.training)[0]
+
+    def with_network(self, network: Network) -> Workshop:
+        """The same, with another network than the model's, trained anew on the part.
+
+        Raises:
+            InputError: the model has none, or tables are taken as they are.
+        """
+        its = self.settings.sequence
+        if its is None or self.as_built is not None:
+            raise InputError(
+                f"--networks {network} for a model {'as built' if its else 'without a network'}, expected one of"
+                " `beforehand train`, its tables learned anew; leave --networks away"
+            )
+        changed = replace(its, network=network, teacher=its.teacher if network == "gru" else "none")
+        return replace(self, settings=replace(self.settings, sequence=changed))
 
 
 class Product:
@@ -105,7 +127,7 @@ class Product:
         self._shop = self._workshop.shop_of(part, anew=self._teach or self.name == SHUFFLED)
         self._settings = replace(RankingSettings.of(self._shop), **self._changed)  # type: ignore[arg-type]
         self._catalogue = part.catalogue
-        self._sights = Sights(self._shop, self._shop.tables.session_encoder())
+        self._sights = Sights(self._shop, self._shop.encoder)
         self._histories: dict[int, tuple[list[str], list[int]]] = {}
         sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
         self._tags = {number: session_tag(session) for number, session in sessions.items()}

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from encoders.sequence.settings import Network as SessionNetwork
 from encoders.text import TextEncoder
 from index.forest_fitting import ForestSettings
 from index.model import ModelFolder
@@ -29,6 +30,7 @@ from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import cold, leave_one_out, next_item, temporal
 from streaming.evaluation.report import TITLES, Report
 from streaming.evaluation.shelf import NETWORKS, Network, Shelf
+from streaming.learning import Training
 
 Networks = Literal["none", "kept", "all"]
 
@@ -49,6 +51,10 @@ class Plan:
     """The folder's own tables, not ones learned anew."""
     networks: Networks = "kept"
     """none; those that the shelf has; or all of them, trained where it has them not."""
+    encoders: Sequence[SessionNetwork] = ()
+    """The product with these session networks in place of its model's, too."""
+    device: str = "cpu"
+    """Where the product's networks are trained."""
 
 
 def run(
@@ -82,16 +88,28 @@ def run(
     alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
     told = model.manifest.settings
     forest = None if told.get("forest") is None else ForestSettings(**told["forest"])
-    product = Workshop(encoder, model.tables.settings, forest, told["moments"], past, folder if plan.as_built else None)
+    product = Workshop(
+        encoder,
+        model.tables.settings,
+        forest,
+        told["moments"],
+        past,
+        Training(plan.device),
+        folder if plan.as_built else None,
+    )
+    for network in plan.encoders:
+        product.with_network(network)  # refused now, and not after an hour
     online = plan.protocol == "temporal"
     networks = _networks(plan, shelf, split, note)
-    answers = ask_all(split, contest(product, vectors, networks, online=online, variants=plan.variants), note)
+    variants, encoders = plan.variants, plan.encoders
+    entries = contest(product, vectors, networks, online=online, variants=variants, encoders=encoders)
+    answers = ask_all(split, entries, note)
     found = None
     if plan.cold:
         hidden = cold(log)
         blind = leave_one_out(log, hidden)
         beside = _networks(plan, shelf, blind, note)
-        entries = contest(product, vectors, beside, online=False, variants=plan.variants)
+        entries = contest(product, vectors, beside, online=False, variants=variants, encoders=encoders)
         blindly = ask_all(blind, entries, note)
         both = {each.name for each in blindly}
         found = cold_test(hidden, [each for each in answers if each.name in both], blindly, blind)

@@ -75,7 +75,7 @@ def decide(result: Reference, settings: Settings, profile: Profile) -> None:
     texts = DummyTextEncoder()
     shop = Shop(texts)
     shop.upsert(items(profile))
-    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(settings))
+    engine = Engine(settings, shop, shop.encoder, Pseudonyms.from_settings(settings))
     by_session: dict[str, list[Event]] = {}
     for event in result.events:
         by_session.setdefault(event.session, []).append(event)

@@ -46,6 +46,17 @@ def test_a_text_has_the_same_vector_to_the_bit_whatever_stands_beside_it(folder)
     assert (encoder.encode(texts) == alone).all()
 
 
+def test_a_text_put_together_of_tokens_is_read_as_the_text(folder):
+    encoder = Int8TextEncoder(folder, max_tokens=12)
+    texts = ["red mug", "blue kettle 7 mug", "mug " * 30, ""]
+    rows = [encoder.tokens(text) for text in texts]
+    assert [len(row) for row in rows] == [2, 4, encoder.room, 0]
+    assert encoder.room == 10
+    assert encoder.read(rows).tobytes() == encoder.encode(texts).tobytes()
+    both = encoder.read([rows[0] + rows[1]])
+    assert both.tobytes() == encoder.encode([" ".join(texts[:2])]).tobytes()
+
+
 def test_weights_are_integers(folder):
     import onnx  # noqa: PLC0415  for one test
 

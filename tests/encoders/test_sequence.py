@@ -6,10 +6,11 @@ import torch
 
 from encoders.errors import EncoderError
 from encoders.sequence.gru import GruSessionEncoder, features
-from encoders.sequence.network import SequenceNetwork
+from encoders.sequence.lessons import Session
+from encoders.sequence.network import Batch, SequenceNetwork
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.space import SequenceSpace, first_axes
-from encoders.sequence.training import Session, device_of, fit_sequence
+from encoders.sequence.training import device_of, fit_sequence
 from encoders.session import PooledSessionEncoder
 
 ITEMS = [f"item {n}" for n in range(12)]
@@ -56,7 +57,8 @@ def test_it_steps_as_pytorch_does():
     codes = torch.tensor([[3, 7, 7, 1]])
     told = features(["view", "purchase", "exit", "cart_add"], [0, 5_000, 60_000, 10])
     with torch.no_grad():
-        expected = made(codes, torch.from_numpy(told)[None], torch.ones(1, 4, dtype=torch.bool))[0].numpy()
+        batch = Batch(codes, torch.from_numpy(told)[None], torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, 0))
+        expected = made(batch)[0].numpy()
         items = made.table(codes[0]).numpy()
     encoder = GruSessionEncoder(PooledSessionEncoder(2), made.weights())
     seen = np.concatenate([np.ones((4, 2), np.float32), items], axis=1)
@@ -75,7 +77,7 @@ def test_an_item_that_the_space_does_not_know_leaves_it_as_it_is():
 
 @pytest.mark.parametrize("teacher", ["none", "bert"])
 def test_it_learns_what_comes_next(teacher):
-    space, curves = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, teacher=teacher))
+    space, curves, _ = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, teacher=teacher))
     assert space is not None
     assert [curve.network for curve in curves] == (["bert", "gru"] if teacher == "bert" else ["gru"])
     assert curves[-1].ndcg_10[-1] > 0.8
@@ -92,8 +94,8 @@ def test_it_learns_what_comes_next(teacher):
 
 
 def test_equal_pasts_give_equal_networks_and_a_training_that_was_stopped_goes_on(tmp_path):
-    whole, _ = fit_sequence(ITEMS, TEXTS, rounds(), SMALL)
-    again, _ = fit_sequence(ITEMS, TEXTS, rounds(), SMALL, checkpoints=tmp_path / "whole")
+    whole, _, _ = fit_sequence(ITEMS, TEXTS, rounds(), SMALL)
+    again, _, _ = fit_sequence(ITEMS, TEXTS, rounds(), SMALL, checkpoints=tmp_path / "whole")
     stopped = []
 
     class Stop(Exception):
@@ -106,7 +108,7 @@ def test_equal_pasts_give_equal_networks_and_a_training_that_was_stopped_goes_on
 
     with pytest.raises(Stop):
         fit_sequence(ITEMS, TEXTS, rounds(), SMALL, checkpoints=tmp_path / "stopped", note=stop)
-    resumed, curves = fit_sequence(ITEMS, TEXTS, rounds(), SMALL, checkpoints=tmp_path / "stopped")
+    resumed, curves, _ = fit_sequence(ITEMS, TEXTS, rounds(), SMALL, checkpoints=tmp_path / "stopped")
     assert stopped[-1] == (5, 12)
     assert whole.digest == again.digest == resumed.digest
     assert len(curves[0].loss) == 12
@@ -117,18 +119,18 @@ def test_equal_pasts_give_equal_networks_and_a_training_that_was_stopped_goes_on
 
 
 def test_it_stops_where_nothing_is_gained_and_when_its_time_is_over():
-    _, curves = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, learning_rate=1e-9, epochs=50, patience=2))
+    _, curves, _ = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, learning_rate=1e-9, epochs=50, patience=2))
     assert len(curves[0].loss) <= 5
-    _, curves = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, budget_s=1e-9))
+    _, curves, _ = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, budget_s=1e-9))
     assert len(curves[0].loss) == 1
 
 
 def test_items_without_words_are_learned_too_and_too_little_is_not_learned_from():
-    space, curves = fit_sequence(ITEMS, np.zeros((12, 5), np.float32), rounds(), SMALL)
+    space, curves, _ = fit_sequence(ITEMS, np.zeros((12, 5), np.float32), rounds(), SMALL)
     assert (space.text, space.dimension) == (0, 10)
     assert curves[0].ndcg_10[-1] > 0.8
-    assert fit_sequence(ITEMS, TEXTS, rounds(9), SMALL) == (None, [])
-    assert fit_sequence(["one"], TEXTS[:1], rounds(), SMALL) == (None, [])
+    assert fit_sequence(ITEMS, TEXTS, rounds(9), SMALL)[:2] == (None, [])
+    assert fit_sequence(["one"], TEXTS[:1], rounds(), SMALL)[:2] == (None, [])
 
 
 def test_what_is_saved_is_loaded_and_what_is_damaged_is_named(tmp_path):

@@ -89,7 +89,13 @@ def test_one_more_event_is_one_more_step() -> None:
 
     class Counted(PooledSessionEncoder):
         def steps(
-            self, state: np.ndarray, item_vectors: np.ndarray, kinds: Sequence[str], gaps_ms: Sequence[int]
+            self,
+            state: np.ndarray,
+            item_vectors: np.ndarray,
+            kinds: Sequence[str],
+            gaps_ms: Sequence[int],
+            _texts: Sequence[str] = (),
+            /,
         ) -> np.ndarray:
             steps.extend(kinds)
             return super().steps(state, item_vectors, kinds, gaps_ms)
@@ -102,6 +108,52 @@ def test_one_more_event_is_one_more_step() -> None:
     steps.clear()
     sights.of("another", history)
     assert len(steps) == 3
+
+
+def test_the_vectors_of_many_sessions_are_made_in_one_call_and_once() -> None:
+    shop, asked = stocked(), []
+
+    class Counted(PooledSessionEncoder):
+        def vectors(self, states: np.ndarray) -> np.ndarray:
+            asked.append(len(states))
+            return super().vectors(states)
+
+        def about(self, states: np.ndarray) -> np.ndarray:
+            return super().vectors(states)
+
+    sights, alone = Sights(shop, Counted(shop.dimension)), Sights(shop, encoder_of(shop))
+    histories = {"a": history_of("mug-1"), "b": history_of("hat-1", "saw-1"), "c": history_of("saw-1", "mug-1")}
+    folded = [sights.folded(session, history) for session, history in histories.items()]
+    made = sights.made([*folded, folded[0], sights.folded("d", ())])
+    assert asked == [3]
+    for sight, (session, history) in zip(made, histories.items(), strict=False):
+        assert same(sight, alone.of(session, history))
+    assert same(made[3], made[0])
+    assert made[4].blank
+    sights.made([sights.folded(session, history) for session, history in histories.items()])
+    assert asked == [3]
+
+
+def test_titles_and_queries_reach_an_encoder_that_reads() -> None:
+    shop, read = stocked(), []
+
+    class Reading(PooledSessionEncoder):
+        def steps(
+            self,
+            state: np.ndarray,
+            item_vectors: np.ndarray,
+            kinds: Sequence[str],
+            gaps_ms: Sequence[int],
+            texts: Sequence[str] = (),
+            /,
+        ) -> np.ndarray:
+            read.extend(texts)
+            return super().steps(state, item_vectors, kinds, gaps_ms)
+
+    visitor = Visitor(ENGINE)
+    shop.met(visitor.event(1, "view", "new", title="red felt hat"))
+    Sights(shop, Reading(shop.dimension)).of("s", history_of("mug-1", "new", "?steel saw"))
+    assert read == [shop.title_of("mug-1"), "red felt hat", "steel saw"]
 
 
 def test_a_new_title_of_one_item_lets_the_vectors_of_others_be() -> None:

@@ -20,6 +20,7 @@ from streaming.cli import application
 from streaming.errors import InputError
 from streaming.forest_choice import Asked, grow_forest
 from streaming.items import Shop, items_of
+from streaming.learning import JointTrial
 from streaming.reranking import FEATURES, RISING, Shortlist, reordered, shortlist
 from tests.stories.small_shop import Visitor, engine_for, offers
 
@@ -107,6 +108,78 @@ def test_evaluate_learns_it_anew(trained: tuple[Path, Path, dict[str, Any]], mon
     monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(folder.parent / "vectors"))
     told = json.loads(run("evaluate", str(folder), str(shop), "--protocol", "next-item", "--json").stdout)
     assert told["metrics"]["hr_10"] > 0.6
+
+
+def test_evaluate_holds_networks_side_by_side(
+    trained: tuple[Path, Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, folder, _ = trained
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(folder.parent / "vectors"))
+    common = ("evaluate", str(folder), str(shop), "--protocol", "next-item", "--no-ablations", "--baselines", "fast")
+    told = json.loads(run(*common, "--networks", "gru,bert", "--json").stdout)
+    lines = {name: line["hr_10"] for name, line in told["variants"].items()}
+    assert lines.keys() == {"network gru", "network bert"}
+    assert lines["network gru"] == told["metrics"]["hr_10"]  # the model's own, trained the same way
+    assert lines["network bert"] > 0.5
+    assert lines["network bert"] != lines["network gru"]
+    wrong = run(*common, "--networks", "gru,lstm", code=1)
+    assert "--networks 'lstm', expected some of gru, bert, text" in str(wrong.exception)
+    built = folder.parent / "built"
+    run("build", str(shop), str(built), "--graph", "none")
+    wrong = run("evaluate", str(built), str(shop), "--networks", "bert", code=1)
+    assert "without a network, expected one of `beforehand train`" in str(wrong.exception)
+
+
+def test_joint_training_is_chosen_where_it_ranks_better_and_its_figures_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+    shop = write_shop(tmp_path / "shop", 300)
+    run("train", str(shop), str(tmp_path / "model"), "--graph", "svd", "--joint", "choose", "--budget", "3")
+    told = json.loads((tmp_path / "model" / "training.json").read_text())
+    trial = told["joint"]
+    assert trial["low"] <= trial["joint"] - trial["separate"] <= trial["high"]
+    assert trial["taken"] == (trial["low"] > 0)
+    assert trial["sessions"] > 10
+    names = {curve["name"] for curve in told["curves"] if not curve["name"].startswith("forest")}
+    assert names == {"gru, without the last part", "gru, joint, without the last part", "gru"}
+    tables = ModelFolder.load(tmp_path / "model").tables
+    assert tables.settings.sequence is not None
+    assert tables.settings.sequence.joint == ("yes" if trial["taken"] else "no")
+    assert tables.sequence is not None
+    assert (tables.sequence.unmet is not None) == trial["taken"]
+
+
+def test_joint_training_is_taken_where_an_interval_of_its_gain_lies_above_nothing() -> None:
+    source = np.random.default_rng(0)
+    plain = source.random(500).astype(np.float32)
+    better = plain + source.normal(0.05, 0.1, 500).astype(np.float32)
+    noise = plain + source.normal(0, 0.1, 500).astype(np.float32)
+    won = JointTrial.of(plain, better)
+    assert won.taken
+    assert 0 < won.low < won.joint - won.separate < won.high
+    for other in (noise, plain, plain - np.float32(0.05)):
+        assert not JointTrial.of(plain, other).taken
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--network", "bert", "--teacher", "bert"), "--teacher bert with --network bert, expected gru"),
+        (("--network", "text"), "reads no sessions, expected a BERT"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_here_is_an_error_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
+    shop = write_shop(tmp_path / "shop", 60)
+    result = run("train", str(shop), str(tmp_path / "model"), "--graph", "none", *arguments, code=1)
+    assert said in str(result.exception)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("name", [SEQUENCE, FOREST])
