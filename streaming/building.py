@@ -226,7 +226,7 @@ def choose(
     tables, curves = with_sequence(past.until(held.before), tables, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
-    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, forest=forest)
+    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, endings=held.endings, forest=forest)
     note("weights", 1, 1)
     named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)
     return replace(chosen, trials=tuple(trials), curves=(*named, *chosen.curves))
@@ -248,6 +248,7 @@ def taught(
     tables, curves = with_sequence(past, tables or fitted(past, chosen.tables, note), training, note)
     shop = stocked(past, tables, encoder)
     shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
+    shop.gate = chosen.gate
     return shop, curves
 
 
@@ -297,6 +298,8 @@ def build_model(
         }
         if chosen.calibration.quality is not None:
             metrics |= {f"calibration_{name}": value for name, value in asdict(chosen.calibration.quality).items()}
+        if chosen.gate.model.quality is not None:
+            metrics |= {f"gate_{name}": value for name, value in asdict(chosen.gate.model.quality).items()}
         model = ModelFolder(
             Manifest(
                 data=data_digest(past.events, past.items),
@@ -305,6 +308,7 @@ def build_model(
                     "until": until,
                     "ranking": asdict(chosen.ranking),
                     "calibration": chosen.calibration.to_dict(),
+                    "gate": chosen.gate.to_dict(),
                     "graph": [trial._asdict() for trial in chosen.trials],
                     "forest": None if forest is None else asdict(forest),
                     "moments": moments,

@@ -9,7 +9,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from streaming import changes, codec, said
+from index.gate import Threshold
+from streaming import changes, codec, gating, said
 from streaming.eligible import head_of
 from streaming.intake import Event
 from streaming.items import Shop
@@ -94,6 +95,8 @@ class Grounds:
     """How many items of each ranking decisions tell."""
     mark: Mark = unmarked
     """Hears when reasons are looked for, and when that is over."""
+    threshold: Threshold | None = None
+    """From which chance on predictions are sent; None: from any."""
 
 
 def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds) -> tuple[Decision, Said]:
@@ -177,6 +180,7 @@ def _speak(
     choice = fired(moment, state, selection, settings.triggers, items=items, shift=ranking.shift)
     if not isinstance(choice, Fired):
         return choice, told
+    chance = _chance(ranking, selection.offers, state, grounds.shop)
     live = [said.last_id(told)] if said.live(told, time) and not told.held else []
     prediction = _record(
         moment,
@@ -184,11 +188,14 @@ def _speak(
         ranking,
         selection.offers or selection.gone,
         grounds,
+        chance=chance,
         supersedes=[] if withdrawn else live,
         cancels=[withdrawn] if withdrawn else [],
     )
     day = said.day_of(time, utc_offset_of(state, shop_offset_min(settings.worker, time)))
-    held = held_back(choice, state, selection, time, day, prediction.arm, rules)
+    held = held_back(
+        choice, state, selection, time, day, prediction.arm, rules, chance=chance, threshold=grounds.threshold
+    )
     if held is None or held.rule == "holdout":  # the throttle moves in both arms
         head = said.tag(selection.head.item_id) if selection.head is not None else b""
         told = said.after_sending(
@@ -208,6 +215,14 @@ def _speak(
     return Suppressed(prediction=prediction, rule=held.rule, detail=held.detail), told
 
 
+def _chance(ranking: Ranking, offers: Sequence[Candidate], state: SessionState, shop: Shop) -> float | None:
+    """That any of the offers comes within the horizon; None: nothing is offered, or the model has no gate."""
+    if not offers or not shop.gate.fitted:
+        return None
+    scores, z = [offer.score for offer in offers], [offer.z for offer in offers]
+    return shop.gate.model.probability(gating.features(scores, z, offers[0].parts, ranking.context, state.history))
+
+
 def _record(
     moment: Moment,
     trigger: Trigger,
@@ -215,6 +230,7 @@ def _record(
     offers: Sequence[Candidate],
     grounds: Grounds,
     *,
+    chance: float | None = None,
     supersedes: Sequence[str] = (),
     cancels: Sequence[str] = (),
 ) -> Prediction:
@@ -237,6 +253,7 @@ def _record(
             for offer, why in zip(offers, reasons, strict=True)
         ],
         calibrated=ranking is not None and ranking.calibrated,
+        chance=chance,
         model=shop.model,
         index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),
         level=ranking.level if ranking is not None else "full",

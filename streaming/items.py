@@ -23,6 +23,7 @@ from index.cold_lane import ColdLane
 from index.cooccurrence import CoOccurrence
 from index.errors import IndexingError
 from index.forest import Forest
+from index.gate import Gate
 from index.lesson import Lesson
 from index.model import ModelFolder
 from index.nearest import kind_for
@@ -30,6 +31,7 @@ from index.session_knn import SessionKnn
 from index.tables import Tables
 from index.vector_index import VectorIndex
 from index.vocabulary import Codes
+from streaming import gating
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.item_rows import items_of
@@ -62,6 +64,7 @@ class Shop:
         ranking: Mapping[str, float] | None = None,
         calibration: Calibration | None = None,
         forest: Forest | None = None,
+        gate: Gate | None = None,
         index: VectorIndex | None = None,
         described: Mapping[str, str] | None = None,
         marks: Mapping[tuple[str, int], int] | None = None,
@@ -74,6 +77,7 @@ class Shop:
             ranking: settings, as the model folder has them; none: those of `RankingSettings`.
             calibration: of scores; None: they are no probabilities.
             forest: ranks the best once more; None: nothing does.
+            gate: of whole predictions; None: there is none.
             index: vectors of items, in the layout of `tables`; None: none yet.
             described: what the vectors in it were made of, by item.
             marks: last offset of each source (topic, partition) that is in `tables`.
@@ -89,6 +93,7 @@ class Shop:
         self.ranking = dict(ranking or {})
         self.calibration = calibration or Calibration.none("the model brings no calibration")
         self.forest = forest
+        self.gate = gate or Gate.none("the model brings no gate")
         self.snapshot = f"{texts.digest}-{self.tables.digest}"
         """Names the vector space: equal snapshots, equal vectors."""
         self.items: dict[str, Item] = {}
@@ -136,7 +141,7 @@ class Shop:
     def of(cls, model: ModelFolder, texts: TextEncoder) -> Shop:
         """A shop without items, with a model. The vectors of the items that the model knows are those of the model, as
         long as the catalogue describes the items alike."""
-        calibration = model.manifest.settings.get("calibration")
+        calibration, gate = (model.manifest.settings.get(name) for name in ("calibration", "gate"))
         shop = cls(
             texts,
             model.tables,
@@ -144,6 +149,7 @@ class Shop:
             ranking=model.manifest.settings.get("ranking"),
             calibration=Calibration.from_dict(calibration) if calibration else None,
             forest=model.forest,
+            gate=Gate.from_dict(gate, gating.FEATURES) if gate else None,
             index=model.index,
             described={item.item_id: description(item) for item in items_of(model.items)},
             marks={source_of(name): mark for name, mark in model.manifest.learned.items()},

@@ -83,6 +83,9 @@ class RuleSettings(Section):
     """Least time between two predictions of the same trigger to one session."""
     min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
     """How much the head of the ranking must score above the best offer that is still live."""
+    min_precision: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Least share of predictions of which some offer comes within the horizon; what the model's gate gives less than
+    its threshold for that is held back. 0: nothing is. Needs a model with a gate that keeps it."""
     holdout_percent: Annotated[int, Field(ge=0, le=100)] = 0
     """Share of visitors who are sent nothing, to measure against; by HMAC of the user, else the session."""
     assume_consent: bool = True

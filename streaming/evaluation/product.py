@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from encoders.graph.vectors import shuffled
 from encoders.text import TextEncoder
+from index.candidates import Column
 from index.forest_fitting import ForestSettings
 from index.lesson import Lesson
 from index.meetings import lesson_context
 from index.tables import TableSettings
+from streaming import gating
 from streaming.building import Past, choose, taught
 from streaming.evaluation.log import KINDS as LOG_KINDS
 from streaming.evaluation.log import TrainingPart
@@ -19,7 +23,7 @@ from streaming.evaluation.moments import Moment, Passed, Ranked
 from streaming.fitting import Chosen
 from streaming.item_rows import items_of
 from streaming.items import Shop
-from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather, ranked
+from streaming.ranking import DIGITS, HISTORY, RankingSettings, Raw, decayed, gather, ranked
 from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
@@ -131,7 +135,23 @@ class Product:
             z = ranked(raw, z, self._shop)
         calibration = self._shop.calibration
         sure = calibration.calibrated and self.name != UNRANKED
-        return Ranked(codes, z, calibration.apply(z, raw.context) if sure else None)
+        if not sure:
+            return Ranked(codes, z)
+        probabilities = calibration.apply(z, raw.context)
+        return Ranked(codes, z, probabilities, self._acts(raw, z, probabilities, history))
+
+    def _acts(self, raw: Raw, z: Column, probabilities: Column, history: tuple[Step, ...]) -> float | None:
+        """Probability that any of the first offers comes; None: the model has no gate, or its weights were changed."""
+        gate = self._shop.gate
+        able = np.ones(len(z), np.bool_) if self._settings.repeat else ~np.isin(raw.codes, raw.known)
+        if not gate.fitted or self._changed or not able.any():
+            return None
+        places = np.flatnonzero(able)
+        best = places[np.argsort(-z[places], kind="stable")[: gating.OFFERS]]
+        first = (raw.parts[best[0]] * self._settings.weights).tolist()
+        return gate.model.probability(
+            gating.features(probabilities[best].tolist(), z[best].tolist(), first, raw.context, history)
+        )
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""

@@ -20,7 +20,7 @@ from streaming.evaluation.contest import contest
 from streaming.evaluation.counting import alike_by_sessions
 from streaming.evaluation.curves import of_model, of_networks
 from streaming.evaluation.evaluation import Evaluation, Note, ask_all, measured
-from streaming.evaluation.forecasts import coming, foretold
+from streaming.evaluation.forecasts import coming, foretold, sessions_of
 from streaming.evaluation.log import Log, refuse_leak, told
 from streaming.evaluation.metrics import by_vectors
 from streaming.evaluation.moments import Split
@@ -112,7 +112,7 @@ def run(
             "diversity_by": "sessions" if vectors is None else "text",
         },
         evaluation=evaluation,
-        forecasts=foretold(answers, coming(log, split), split.groups),
+        forecasts=foretold(answers, coming(log, split), sessions_of(split)),
         cold=found,
         curves=[*of_model(folder), *of_networks(courses)],
         warnings=warnings_of(plan, evaluation, networks),
