@@ -76,18 +76,13 @@ class Logistic:
         try:
             if told["quality"] is None:
                 return cls.none(str(told["why"]))
-            numbers = [tuple(float(value) for value in told[name]) for name in ("slopes", "least", "most")]
-            found = cls(
-                tuple(told["names"]), float(told["intercept"]), *numbers, quality=Quality(**told["quality"]), why=""
-            )
+            slopes, least, most = (tuple(float(value) for value in told[name]) for name in ("slopes", "least", "most"))
+            intercept, quality = float(told["intercept"]), Quality(**told["quality"])
+            found = cls(tuple(told["names"]), intercept, slopes, least, most, quality)
         except (KeyError, TypeError, ValueError) as exc:
             raise ValueError(f"{told!r} is no logistic model ({exc!r}), expected what to_dict gives") from exc
-        whole = all(len(each) == len(names) for each in numbers)
-        if (
-            found.names != tuple(names)
-            or not whole
-            or not all(map(math.isfinite, [found.intercept, *sum(numbers, ())]))
-        ):
+        whole = all(len(each) == len(names) and all(map(math.isfinite, each)) for each in (slopes, least, most))
+        if found.names != tuple(names) or not whole or not math.isfinite(found.intercept):
             raise ValueError(
                 f"a logistic model of {len(found.names)} features {list(found.names)}, expected a finite slope, least"
                 f" and most of each of {list(names)}"

@@ -13,6 +13,7 @@ from index.gate import Threshold
 from streaming import changes, codec, gating, said
 from streaming.eligible import head_of
 from streaming.intake import Event
+from streaming.intent import intent_of
 from streaming.items import Shop
 from streaming.labels import Label
 from streaming.local_time import shop_offset_min
@@ -20,7 +21,7 @@ from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Candidate, Ranking, RankingSettings, select
 from streaming.reasons import explain
-from streaming.records import IndexVersion, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
+from streaming.records import IndexVersion, Intent, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
 from streaming.said import Said
 from streaming.sessions import MOST_BYTES, SessionState, closing, steps_of, user_of, utc_offset_of
@@ -177,7 +178,18 @@ def _speak(
     items = grounds.shop.items
     if isinstance(moment.event, Noticed) and not moment.event.change.holds(items.get(moment.event.change.item_id)):
         return "outdated", told
-    choice = fired(moment, state, selection, settings.triggers, items=items, shift=ranking.shift)
+    intent = None
+    if moment.kind is not None:
+        intent = intent_of(grounds.shop.intents, moment.state, moment.kind)
+    choice = fired(
+        moment,
+        state,
+        selection,
+        settings.triggers,
+        items=items,
+        shift=ranking.shift,
+        leaving=None if intent is None else intent.leaving,
+    )
     if not isinstance(choice, Fired):
         return choice, told
     chance = _chance(ranking, selection.offers, state, grounds.shop)
@@ -189,6 +201,7 @@ def _speak(
         selection.offers or selection.gone,
         grounds,
         chance=chance,
+        intent=intent,
         supersedes=[] if withdrawn else live,
         cancels=[withdrawn] if withdrawn else [],
     )
@@ -231,6 +244,7 @@ def _record(
     grounds: Grounds,
     *,
     chance: float | None = None,
+    intent: Intent | None = None,
     supersedes: Sequence[str] = (),
     cancels: Sequence[str] = (),
 ) -> Prediction:
@@ -254,6 +268,7 @@ def _record(
         ],
         calibrated=ranking is not None and ranking.calibrated,
         chance=chance,
+        intent=intent,
         model=shop.model,
         index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),
         level=ranking.level if ranking is not None else "full",

@@ -25,13 +25,14 @@ from index.errors import IndexingError
 from index.forest import Forest
 from index.gate import Gate
 from index.lesson import Lesson
+from index.logistic import Logistic
 from index.model import ModelFolder
 from index.nearest import kind_for
 from index.session_knn import SessionKnn
 from index.tables import Tables
 from index.vector_index import VectorIndex
 from index.vocabulary import Codes
-from streaming import gating
+from streaming import gating, intent
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.item_rows import items_of
@@ -64,7 +65,6 @@ class Shop:
         ranking: Mapping[str, float] | None = None,
         calibration: Calibration | None = None,
         forest: Forest | None = None,
-        gate: Gate | None = None,
         index: VectorIndex | None = None,
         described: Mapping[str, str] | None = None,
         marks: Mapping[tuple[str, int], int] | None = None,
@@ -77,7 +77,6 @@ class Shop:
             ranking: settings, as the model folder has them; none: those of `RankingSettings`.
             calibration: of scores; None: they are no probabilities.
             forest: ranks the best once more; None: nothing does.
-            gate: of whole predictions; None: there is none.
             index: vectors of items, in the layout of `tables`; None: none yet.
             described: what the vectors in it were made of, by item.
             marks: last offset of each source (topic, partition) that is in `tables`.
@@ -93,7 +92,8 @@ class Shop:
         self.ranking = dict(ranking or {})
         self.calibration = calibration or Calibration.none("the model brings no calibration")
         self.forest = forest
-        self.gate = gate or Gate.none("the model brings no gate")
+        self.gate = Gate.none("the model brings no gate")
+        self.intents: dict[str, Logistic] = {}
         self.snapshot = f"{texts.digest}-{self.tables.digest}"
         """Names the vector space: equal snapshots, equal vectors."""
         self.items: dict[str, Item] = {}
@@ -149,11 +149,12 @@ class Shop:
             ranking=model.manifest.settings.get("ranking"),
             calibration=Calibration.from_dict(calibration) if calibration else None,
             forest=model.forest,
-            gate=Gate.from_dict(gate, gating.FEATURES) if gate else None,
             index=model.index,
             described={item.item_id: description(item) for item in items_of(model.items)},
             marks={source_of(name): mark for name, mark in model.manifest.learned.items()},
         )
+        shop.gate = Gate.from_dict(gate, gating.FEATURES) if gate else shop.gate
+        shop.intents = intent.heads_of(model.manifest.settings.get("intent", {}))
         codes = shop.vocabulary.codes(model.items["item_id"].to_list())
         shop.lane.meet(codes, shop.index.vectors(codes))
         return shop

@@ -98,7 +98,10 @@ class TriggerSettings(Section):
     cart_idle_ms: Annotated[int, Field(ge=1000)] = 300_000
     """A cart that is not empty and sees no event for this long."""
     exit_views: Annotated[int, Field(ge=1)] = 2
-    """On `exit`: views that make a visitor worth a word where the cart is empty."""
+    """On leaving: views that make a visitor worth a word where the cart is empty."""
+    exit_leaving: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """From which probability of leaving on such a visitor counts as one who leaves, without an `exit`. 1: from none.
+    Of use with a model that tells it."""
     repeat_item: Annotated[int, Field(ge=2)] = 3
     """Visits of one item that show an interest in it, among the events that the state remembers."""
     repeat_category: Annotated[int, Field(ge=2)] = 5

@@ -73,6 +73,16 @@ def test_the_folder_holds_network_forest_and_curves(trained: tuple[Path, Path, d
     model = ModelFolder.load(folder)
     assert model.version == told["version"]
     assert model.forest is not None
+    shop = Shop.of(model, DummyTextEncoder())
+    assert shop.gate.fitted
+    assert shop.gate.model.quality is not None
+    assert 0.5 < told["gate_auc"] == shop.gate.model.quality.auc
+    assert told["gate_ece"] < 0.1
+    assert {name: head.why.split(" among")[0] for name, head in shop.intents.items()} == {
+        "purchase": "no purchase",
+        "leaving": "",
+    }
+    assert told["leaving_ece"] < 0.1
     assert model.tables.sequence is not None
     assert {SEQUENCE, FOREST, "training.json"} <= model.manifest.files.keys()
     assert model.manifest.seeds == {"behaviour": 0, "sequence": 0, "forest": 0}
@@ -131,6 +141,10 @@ def test_a_past_too_short_to_learn_from_gives_a_model_all_the_same(
     run("train", str(shop), str(tmp_path / "model"), "--graph", "svd")
     model = ModelFolder.load(tmp_path / "model")
     assert (model.forest, model.tables.sequence) == (None, None)
+    shop_of_it = Shop.of(model, DummyTextEncoder())
+    assert (shop_of_it.gate.fitted, shop_of_it.gate.thresholds) == (False, ())
+    assert shop_of_it.gate.model.why
+    assert not any(head.fitted for head in shop_of_it.intents.values())
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
