@@ -21,6 +21,7 @@ from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Candidate, Ranking, RankingSettings, select
 from streaming.reasons import explain
+from streaming.recalibrating import Recalibration
 from streaming.records import IndexVersion, Intent, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
 from streaming.said import Said
@@ -98,6 +99,8 @@ class Grounds:
     """Hears when reasons are looked for, and when that is over."""
     threshold: Threshold | None = None
     """From which chance on predictions are sent; None: from any."""
+    recalibration: Recalibration | None = None
+    """Hears what is said, and corrects it; None: nothing does."""
 
 
 def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds) -> tuple[Decision, Said]:
@@ -181,6 +184,7 @@ def _speak(
     intent = None
     if moment.kind is not None:
         intent = intent_of(grounds.shop.intents, moment.state, moment.kind)
+        _note(moment, ranking, selection.offers[: gating.OFFERS], state, grounds)
     choice = fired(
         moment,
         state,
@@ -193,6 +197,8 @@ def _speak(
     if not isinstance(choice, Fired):
         return choice, told
     chance = _chance(ranking, selection.offers, state, grounds.shop)
+    if chance is not None and grounds.recalibration is not None:
+        chance = grounds.recalibration.predictions.apply_one(chance)
     live = [said.last_id(told)] if said.live(told, time) and not told.held else []
     prediction = _record(
         moment,
@@ -236,6 +242,14 @@ def _chance(ranking: Ranking, offers: Sequence[Candidate], state: SessionState, 
     return shop.gate.model.probability(gating.features(scores, z, offers[0].parts, ranking.context, state.history))
 
 
+def _note(moment: Moment, ranking: Ranking, offers: Sequence[Candidate], state: SessionState, grounds: Grounds) -> None:
+    """What a ranking would offer, sent or not, for the recalibration."""
+    if grounds.recalibration is not None and offers and ranking.calibrated and ranking.level == "full":
+        items, scores = [offer.item_id for offer in offers], [offer.score for offer in offers]
+        chance = _chance(ranking, offers, state, grounds.shop)
+        grounds.recalibration.said(moment.event.session, moment.time, items, scores, chance)
+
+
 def _record(
     moment: Moment,
     trigger: Trigger,
@@ -256,6 +270,9 @@ def _record(
     grounds.mark("decide")
     if isinstance(moment.event, Noticed) and reasons:
         reasons[0] = [changes.reason(moment.event.change, shop.items)]
+    scores = [offer.score for offer in offers]
+    if grounds.recalibration is not None and ranking is not None and ranking.calibrated:
+        scores = [grounds.recalibration.offers.apply_one(score) for score in scores]
     percent = grounds.pseudonyms.percent(user or moment.event.session)
     return Prediction(
         prediction_id=prediction_id(moment.event, trigger, moment.time),
@@ -263,8 +280,8 @@ def _record(
         user_id=user,
         trigger=trigger,
         items=[
-            Offer(item_id=offer.item_id, score=offer.score, reasons=why)
-            for offer, why in zip(offers, reasons, strict=True)
+            Offer(item_id=offer.item_id, score=score, reasons=why)
+            for offer, score, why in zip(offers, scores, reasons, strict=True)
         ],
         calibrated=ranking is not None and ranking.calibrated,
         chance=chance,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from encoders.session import SessionEncoder
 from index.gate import Threshold
+from index.lesson import LEARNING_KINDS
 from index.vocabulary import Codes
 from streaming import said
 from streaming.decisions import Decision, Grounds, Mark, decide, unmarked
@@ -23,6 +24,7 @@ from streaming.ladder import LEVELS
 from streaming.moments import Moment, Work, meet
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Ranking, RankingSettings, decayed, gather, weigh
+from streaming.recalibrating import Recalibration
 from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings
@@ -79,6 +81,7 @@ class Engine:
         """
         sights, (ranking, threshold) = Sights(shop, encoder), self.suited(shop)
         self.shop, self._sights, self.ranking, self._threshold = shop, sights, ranking, threshold
+        self.recalibration = Recalibration() if self.settings.worker.recalibrate else None
 
     def suited(self, shop: Shop) -> tuple[RankingSettings, Threshold | None]:
         """How this shop would be ranked, and from which chance on predictions would be sent.
@@ -136,11 +139,13 @@ class Engine:
             self.ranked,
             self.mark,
             self._threshold,
+            self.recalibration,
         )
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
         for moment, sight, near in zip(moments, sights, found, strict=True):
             session = moment.event.session
+            self._hear(moment)
             before = changed.get(session) or states.get(session)
             told = before.said if before is not None and not self.forgets else said.NOTHING
             ranking = None
@@ -189,6 +194,14 @@ class Engine:
         if self.level in ("graph", "popular"):
             return Sight.nothing(self.shop.dimension)
         return self._sights.of(event.session, moment.state.history, at_hand=self.level == "cached")
+
+    def _hear(self, moment: Moment) -> None:
+        """What was said to the session before is held against what it does."""
+        event = moment.event
+        if self.recalibration is None or not isinstance(event, Event) or event.item_id is None or moment.silent:
+            return
+        if event.kind in LEARNING_KINDS:
+            self.recalibration.met(event.session, event.item_id, event.time)
 
     def _rank(self, moment: Moment, sight: Sight, near: Codes) -> Ranking:
         if moment.lead is not None and (code := self.shop.vocabulary.code(moment.lead)) >= 0:

@@ -11,7 +11,7 @@ process and with another model. On one worker and one partition, a backtest of t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,11 +29,11 @@ NOTED = 20_000
 class _Spoken:
     session: str
     time: int
-    items: tuple[str, ...]
+    items: tuple[Hashable, ...]
     scores: tuple[float, ...]
     chance: float | None
     left: int = HORIZON_EVENTS
-    came: set[str] = field(default_factory=set)
+    came: set[Hashable] = field(default_factory=set)
 
 
 class Recalibration:
@@ -54,7 +54,7 @@ class Recalibration:
         return len(self._order)
 
     def said(
-        self, session: str, time: int, items: Sequence[str], scores: Sequence[float], chance: float | None
+        self, session: str, time: int, items: Sequence[Hashable], scores: Sequence[float], chance: float | None
     ) -> None:
         """A ranking would offer these.
 
@@ -68,13 +68,13 @@ class Recalibration:
             self._order.append(spoken)
             self._open.setdefault(session, []).append(spoken)
 
-    def met(self, session: str, item_id: str, time: int) -> None:
+    def met(self, session: str, item: Hashable, time: int) -> None:
         """A session's event on an item: what was said before it hears of it, and what is over is learned from."""
         for spoken in self._open.get(session, ()):
             if spoken.left and time - spoken.time <= HORIZON_MS:
                 spoken.left -= 1
-                if item_id in spoken.items:
-                    spoken.came.add(item_id)
+                if item in spoken.items:
+                    spoken.came.add(item)
         self._now = max(self._now, time)
         while self._order and self._over(self._order[0]):
             self._learn(self._order.popleft())

@@ -170,6 +170,9 @@ class WorkerSettings(Section):
     """How often what was learned live is written to the data folder, from where a restart goes on."""
     learn: bool = True
     """Counts follow the stream. Off: they stay as the model folder has them, so that two runs give the same bytes."""
+    recalibrate: bool = False
+    """Scores and chances follow what came of them: their log-odds are corrected, within bounds, by what this worker's
+    own sessions did. Kept in memory: it begins anew with the process and the model, and workers differ in it."""
     session_lessons: Annotated[int, Field(ge=0)] = 200
     """Events of one session that teach; what comes after them does not, so that no bot decides what goes with what."""
     session_events_per_s: Annotated[int, Field(ge=0, le=9)] = 0

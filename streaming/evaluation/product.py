@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders.graph.vectors import shuffled
 from encoders.text import TextEncoder
@@ -24,6 +25,7 @@ from streaming.fitting import Chosen
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.ranking import DIGITS, HISTORY, RankingSettings, Raw, decayed, gather, ranked
+from streaming.recalibrating import Recalibration
 from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
@@ -54,6 +56,8 @@ class Workshop:
     """Of the model, likewise: how its forest was grown, and on how many moments at most."""
     past: Past
     """The whole shop; of its events only those of a part are learned from."""
+    recalibrate: bool = False
+    """Whether what is said of chances follows what came of it, where the product learns as the test passes."""
     as_built: Path | None = None
     """A model folder that is taken as it is, whatever the part; its caller has made sure that it saw no target."""
 
@@ -113,6 +117,8 @@ class Product:
         self._histories: dict[int, tuple[list[str], list[int]]] = {}
         sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
         self._tags = {number: session_tag(session) for number, session in sessions.items()}
+        noted = self._workshop.recalibrate and self._teach and not self._changed
+        self._recalibration = Recalibration() if noted else None
         if self.name == SHUFFLED:
             self._shuffle()
 
@@ -138,16 +144,29 @@ class Product:
         if not sure:
             return Ranked(codes, z)
         probabilities = calibration.apply(z, raw.context)
-        return Ranked(codes, z, probabilities, self._acts(raw, z, probabilities, history))
-
-    def _acts(self, raw: Raw, z: Column, probabilities: Column, history: tuple[Step, ...]) -> float | None:
-        """Probability that any of the first offers comes; None: the model has no gate, or its weights were changed."""
-        gate = self._shop.gate
         able = np.ones(len(z), np.bool_) if self._settings.repeat else ~np.isin(raw.codes, raw.known)
-        if not gate.fitted or self._changed or not able.any():
-            return None
         places = np.flatnonzero(able)
         best = places[np.argsort(-z[places], kind="stable")[: gating.OFFERS]]
+        acts = self._acts(raw, z, probabilities, best, history)
+        if self._recalibration is not None:
+            self._recalibration.said(
+                str(moment.session), moment.time, codes[best].tolist(), probabilities[best].tolist(), acts
+            )
+            probabilities = self._recalibration.offers.apply(probabilities)
+            acts = None if acts is None else self._recalibration.predictions.apply_one(acts)
+        return Ranked(codes, z, probabilities, acts)
+
+    def _acts(
+        self, raw: Raw, z: Column, probabilities: Column, best: NDArray[np.int64], history: tuple[Step, ...]
+    ) -> float | None:
+        """Probability that any of the first offers comes; None: the model has no gate, or its weights were changed.
+
+        Args:
+            best: (n,), places of the first offers.
+        """
+        gate = self._shop.gate
+        if not gate.fitted or self._changed or not len(best):
+            return None
         first = (raw.parts[best[0]] * self._settings.weights).tolist()
         return gate.model.probability(
             gating.features(probabilities[best].tolist(), z[best].tolist(), first, raw.context, history)
@@ -155,6 +174,8 @@ class Product:
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""
+        if self._recalibration is not None:
+            self._recalibration.met(str(passed.session), passed.item, passed.time)
         items, times = self._histories.setdefault(passed.session, ([], []))
         items.append(self._catalogue.id(passed.item))
         times.append(passed.time)

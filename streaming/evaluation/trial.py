@@ -47,6 +47,8 @@ class Plan:
     """The product less each of its channels, too."""
     as_built: bool = False
     """The folder's own tables, not ones learned anew."""
+    recalibrate: bool = False
+    """What is said of chances follows what came of it, as a worker's does with `recalibrate`; temporal only."""
     networks: Networks = "kept"
     """none; those that the shelf has; or all of them, trained where it has them not."""
 
@@ -82,7 +84,15 @@ def run(
     alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
     told = model.manifest.settings
     forest = None if told.get("forest") is None else ForestSettings(**told["forest"])
-    product = Workshop(encoder, model.tables.settings, forest, told["moments"], past, folder if plan.as_built else None)
+    product = Workshop(
+        encoder,
+        model.tables.settings,
+        forest,
+        told["moments"],
+        past,
+        plan.recalibrate,
+        folder if plan.as_built else None,
+    )
     online = plan.protocol == "temporal"
     networks = _networks(plan, shelf, split, note)
     answers = ask_all(split, contest(product, vectors, networks, online=online, variants=plan.variants), note)
@@ -109,6 +119,7 @@ def run(
             "left_out": split.left_out,
             "repeats": split.repeats,
             "groups": "users" if plan.protocol == "leave-one-out" else "sessions",
+            "recalibrated": plan.recalibrate and online,
             "diversity_by": "sessions" if vectors is None else "text",
         },
         evaluation=evaluation,
