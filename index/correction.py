@@ -4,6 +4,7 @@ those that its model was calibrated on."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,31 +39,37 @@ class Correction:
         self.offset, self.slope = 0.0, 1.0
         self.outcomes = 0
         """Heard in all."""
-        self._keeps, self._every = 0.5 ** (1 / half_life), every
-        self._sums = np.zeros((BINS, 3))  # per bin: outcomes, their log-odds, hits
+        self._gains, self._every = 2.0 ** (1 / half_life), every
+        self._weight = 1.0  # of the next outcome: it grows, so that those before need not be touched
+        self._sums = [[0.0, 0.0, 0.0] for _ in range(BINS)]  # per bin, weighed: outcomes, their log-odds, hits
         self._said = 0.0
         self._since = 0
 
     @property
     def said(self) -> float:
         """Mean of what was said lately, uncorrected; 0 of nothing."""
-        total = float(self._sums[:, 0].sum())
+        total = sum(count for count, _, _ in self._sums)
         return self._said / total if total else 0.0
 
     @property
     def seen(self) -> float:
         """Share of it that came; 0 of nothing."""
-        total = float(self._sums[:, 0].sum())
-        return float(self._sums[:, 2].sum()) / total if total else 0.0
+        total = sum(count for count, _, _ in self._sums)
+        return sum(hits for _, _, hits in self._sums) / total if total else 0.0
 
-    def hear(self, said: Probabilities, came: NDArray[np.bool_]) -> None:
-        """What came of probabilities that were said, uncorrected, (n,) each; all at once."""
-        odds = logit(np.clip(said, LEAST, 1 - LEAST))
-        bins = np.clip(np.floor(odds / WIDTH) + BINS // 2, 0, BINS - 1).astype(np.int64)
-        keeps = self._keeps ** len(said)
-        self._sums *= keeps
-        np.add.at(self._sums, bins, np.column_stack([np.ones(len(odds)), odds, came]))
-        self._said = self._said * keeps + float(said.sum())
+    def hear(self, said: Sequence[float], came: Sequence[bool]) -> None:
+        """What came of probabilities that were said, uncorrected, (n,) each. Some .6 us each."""
+        weight = self._weight
+        for probability, hit in zip(said, came, strict=True):
+            sure = min(max(probability, LEAST), 1 - LEAST)
+            odds = math.log(sure / (1 - sure))
+            sums = self._sums[min(max(math.floor(odds / WIDTH) + BINS // 2, 0), BINS - 1)]
+            sums[0] += weight
+            sums[1] += weight * odds
+            sums[2] += weight * hit
+            self._said += weight * probability
+            weight *= self._gains
+        self._weight = weight
         self.outcomes += len(said)
         self._since += len(said)
         if self._since >= self._every:
@@ -91,7 +98,9 @@ class Correction:
     def _fit(self) -> None:
         """Maximum of the likelihood of all bins, pulled to no correction by `PRIOR` outcomes, within the bounds; by
         Newton's method in a shift and a stretch about the mean of the log-odds."""
-        sums = self._sums[self._sums[:, 0] > 1e-9]
+        self._sums = [[value / self._weight for value in sums] for sums in self._sums]
+        self._said, self._weight = self._said / self._weight, 1.0
+        sums = np.array([each for each in self._sums if each[0] > LEAST])
         count, hits = sums[:, 0], sums[:, 2]
         odds = sums[:, 1] / count  # (b,)
         middle = float(count @ odds / count.sum())

@@ -4,8 +4,9 @@ Every ranking is noted, sent or not, with what it would have offered. It is held
 horizon is over, and rankings are looked at in the order in which they were made: else those that are soon answered
 would speak before the others, and all would seem better than it is.
 
-A worker notes its own sessions, in memory: the correction depends on which partitions it has and begins anew with the
-process and with another model. On one worker and one partition, a backtest of the same events corrects alike.
+A worker notes its own sessions, in memory: the correction depends on which partitions it has and on the order in which
+events of its topics meet, and begins anew with the process and with another model. Equal events in equal order correct
+alike, as in a backtest.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from index.correction import Correction
 
@@ -40,7 +39,7 @@ class Recalibration:
     """Not for more than one thread."""
 
     def __init__(self, noted: int = NOTED) -> None:
-        self.offers = Correction()
+        self.offers = Correction(every=1_000)
         """Of each offer's score."""
         self.predictions = Correction(half_life=4_000.0)
         """Of the chance of a whole prediction."""
@@ -87,7 +86,7 @@ class Recalibration:
         others.remove(spoken)
         if not others:
             del self._open[spoken.session]
-        came = np.array([item in spoken.came for item in spoken.items], np.bool_)
-        self.offers.hear(np.array(spoken.scores), came)
+        came = [item in spoken.came for item in spoken.items]
+        self.offers.hear(spoken.scores, came)
         if spoken.chance is not None:
-            self.predictions.hear(np.array([spoken.chance]), came.any(keepdims=True))
+            self.predictions.hear([spoken.chance], [any(came)])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.calibrating import Bin, auc, brier, ece, reliability
+from index.gate import Threshold
 from index.promises import COVERAGES, exact, kept, tried
 from streaming.evaluation.answers import Answers
 from streaming.evaluation.evaluation import Told
@@ -68,6 +69,11 @@ class Promise(NamedTuple):
         """Share of the moments."""
         return self.covered / self.n if self.n else 0.0
 
+    def as_json(self) -> dict[str, Any]:
+        """One object."""
+        told = {**self._asdict(), "coverage": self.coverage}
+        return {name: round(value, 5) if isinstance(value, float) else value for name, value in told.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
@@ -78,20 +84,18 @@ class Forecasts:
     curves: Mapping[str, tuple[Figures, Figures]]
     """By ranker: coverage, and precision of the first item where the ranker is surest."""
     promise: Promise | None
-    """Of the product's first offer; None: it says no probability."""
+    """Of the product's first offer, or of the whole where it says that; None: it says no probability."""
+    kept: Sequence[Promise] = ()
+    """What the thresholds gave that the product's own gate would be served with, all of the moments being others than
+    those that they were chosen on; none: it has no gate."""
 
     def as_json(self) -> dict[str, Any]:
         """One object."""
-        promise = None
-        if self.promise is not None:
-            promise = {
-                name: round(value, 5) if isinstance(value, float) else value
-                for name, value in {**self.promise._asdict(), "coverage": self.promise.coverage}.items()
-            }
         return {
             "horizon": {"events": HORIZON_EVENTS, "ms": HORIZON_MS},
             "calibration": {name: each.as_json() for name, each in self.calibrated.items()},
-            "asked_precision": promise,
+            "asked_precision": None if self.promise is None else self.promise.as_json(),
+            "kept_precisions": [promise.as_json() for promise in self.kept],
             "precision_at_coverage": {
                 name: {f"{share:.1f}": round(float(np.interp(share, *curve)), 5) for share in (0.1, 0.2, 0.4, 0.6, 1.0)}
                 for name, curve in self.curves.items()
@@ -121,12 +125,18 @@ def sessions_of(split: Split) -> NDArray[np.int64]:
     return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
 
 
-def foretold(told: Sequence[Told], soon: Sequence[frozenset[int]], groups: NDArray[np.int64]) -> Forecasts:
+def foretold(
+    told: Sequence[Told],
+    soon: Sequence[frozenset[int]],
+    groups: NDArray[np.int64],
+    thresholds: Sequence[Threshold] = (),
+) -> Forecasts:
     """What the first of `told`, the product, says of its chances, and how sure all of them are where they are right.
 
     Args:
         soon: as `coming` gives it.
         groups: as `sessions_of` gives it: a threshold is chosen on the first half of them and measured on the others.
+        thresholds: of the product's gate.
     """
     came = [_came(each.answers, soon) for each in told]
     curves = {
@@ -151,17 +161,23 @@ def foretold(told: Sequence[Told], soon: Sequence[frozenset[int]], groups: NDArr
         any_of_them: Hits = np.logical_or.reduce(hits[:, :OFFERS], axis=1)
         calibrated["a prediction"] = _calibrated(whole[acts], any_of_them[acts])
         confidence, right = np.nan_to_num(whole), any_of_them
-    return Forecasts(calibrated, curves, promised(confidence, right, groups))
+    told_by = [] if not acts.any() else thresholds
+    shares = [_measured(each.precision, each.probability, whole[acts], right[acts]) for each in told_by]
+    return Forecasts(calibrated, curves, promised(confidence, right, groups), shares)
 
 
 def promised(confidence: Figures, right: Hits, groups: NDArray[np.int64], asked: float = ASKED) -> Promise:
     """Chooses a threshold on the groups that came first, and measures it on the others."""
     early = 2 * groups <= int(groups.max())
     step = kept(tried(confidence[early], right[early], groups=groups[early]), asked)
-    least, rest, hits = None if step is None else step.threshold, confidence[~early], right[~early]
-    taken = hits[:0] if least is None else hits[rest >= least]
+    return _measured(asked, None if step is None else step.threshold, confidence[~early], right[~early])
+
+
+def _measured(asked: float, least: float | None, confidence: Figures, right: Hits) -> Promise:
+    """What a threshold gave on moments that it was not chosen on."""
+    taken = right[:0] if least is None else right[confidence >= least]
     low, high = exact(int(taken.sum()), len(taken), 0.05)
-    return Promise(asked, least, len(rest), len(taken), float(taken.mean()) if len(taken) else 0.0, low, high)
+    return Promise(asked, least, len(right), len(taken), float(taken.mean()) if len(taken) else 0.0, low, high)
 
 
 def precision_at(confidence: Figures, right: Hits) -> tuple[Figures, Figures]:

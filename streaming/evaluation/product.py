@@ -13,6 +13,7 @@ from encoders.graph.vectors import shuffled
 from encoders.text import TextEncoder
 from index.candidates import Column
 from index.forest_fitting import ForestSettings
+from index.gate import Gate
 from index.lesson import Lesson
 from index.meetings import lesson_context
 from index.tables import TableSettings
@@ -64,6 +65,8 @@ class Workshop:
     def __post_init__(self) -> None:
         self._known: tuple[TrainingPart, Shop] | None = None
         self._chosen: tuple[TrainingPart, Chosen] | None = None
+        self.gate = Gate.none("no shop was made yet")
+        """Of the shop that was made last."""
 
     def shop_of(self, part: TrainingPart, *, anew: bool) -> Shop:
         """A shop with what the part teaches, and the whole catalogue.
@@ -78,6 +81,7 @@ class Workshop:
             shop.upsert(list(items_of(part.items)))
         else:
             shop = self._taught(part)
+        self.gate = shop.gate
         if not anew:
             self._known = part, shop
         return shop

@@ -96,6 +96,7 @@ def run(
     online = plan.protocol == "temporal"
     networks = _networks(plan, shelf, split, note)
     answers = ask_all(split, contest(product, vectors, networks, online=online, variants=plan.variants), note)
+    thresholds = product.gate.thresholds
     found = None
     if plan.cold:
         hidden = cold(log)
@@ -123,7 +124,7 @@ def run(
             "diversity_by": "sessions" if vectors is None else "text",
         },
         evaluation=evaluation,
-        forecasts=foretold(answers, coming(log, split), sessions_of(split)),
+        forecasts=foretold(answers, coming(log, split), sessions_of(split), thresholds),
         cold=found,
         curves=[*of_model(folder), *of_networks(courses)],
         warnings=warnings_of(plan, evaluation, networks),

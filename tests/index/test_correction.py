@@ -19,7 +19,7 @@ def heard(correction: Correction, said: np.ndarray, truth: np.ndarray, seed: int
     for start in range(0, len(said), at_once):
         part = slice(start, start + at_once)
         told.append(correction.apply(said[part]))
-        correction.hear(said[part], came[part])
+        correction.hear(said[part].tolist(), came[part].tolist())
     return np.concatenate(told)
 
 
@@ -47,9 +47,9 @@ def test_a_few_outcomes_change_little_and_many_within_bounds() -> None:
     """All came, though hardly any should have."""
     few, many = Correction(every=10), Correction(every=10)
     said = np.full(20_000, 0.05)
-    few.hear(said[:20], np.ones(20, np.bool_))
+    few.hear(said[:20].tolist(), [True] * 20)
     assert few.apply_one(0.05) < 0.12 < 0.2 < 0.05 * PRIOR
-    many.hear(said, np.ones(len(said), np.bool_))
+    many.hear(said.tolist(), [True] * len(said))
     assert many.apply_one(0.05) == pytest.approx(expit(logit(0.05) + FARTHEST))
 
 
@@ -74,7 +74,7 @@ def test_whatever_comes_the_order_stays_and_all_are_probabilities(
 ) -> None:
     correction = Correction(half_life=50, every=7)
     for probability, came in outcomes:
-        correction.hear(np.array([probability]), np.array([came]))
+        correction.hear([probability], [came])
     assert 0.5 <= correction.slope <= 2
     rising = np.sort(np.array(said))
     told = correction.apply(rising)

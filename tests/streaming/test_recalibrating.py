@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ class Heard(Correction):
         super().__init__()
         self.told: list[tuple[float, bool]] = []
 
-    def hear(self, said: np.ndarray, came: np.ndarray) -> None:
-        self.told += list(zip(said.tolist(), came.tolist(), strict=True))
+    def hear(self, said: Sequence[float], came: Sequence[bool]) -> None:
+        self.told += list(zip(said, came, strict=True))
         super().hear(said, came)
 
 
@@ -94,11 +95,17 @@ def test_a_worker_says_on_its_pages_what_was_said_and_what_came() -> None:
     for n in range(5):
         recalibration.met("s", "tea", n)
     metrics.recalibrated(recalibration)
-    page = metrics.page().decode()
-    assert 'beforehand_chance_said{of="offer"} 0.3' in page
-    assert 'beforehand_chance_seen{of="offer"} 0.5' in page
-    assert 'beforehand_chance_said{of="prediction"} 0.5' in page
-    assert 'beforehand_chance_seen{of="prediction"} 1.0' in page
+    told = {
+        (name, of): metrics.registry.get_sample_value(f"beforehand_chance_{name}", {"of": of})
+        for name in ("said", "seen")
+        for of in ("offer", "prediction")
+    }
+    assert told == {
+        ("said", "offer"): pytest.approx(0.3, abs=1e-4),
+        ("seen", "offer"): pytest.approx(0.5, abs=1e-4),
+        ("said", "prediction"): 0.5,
+        ("seen", "prediction"): 1.0,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ in the engine

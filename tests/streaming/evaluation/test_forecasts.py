@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from index.gate import Threshold
 from streaming.evaluation.answers import DEPTH, Answers, ask, ask_and_teach
 from streaming.evaluation.evaluation import Told
 from streaming.evaluation.forecasts import ASKED, coming, foretold, precision_at, promised, sessions_of
@@ -81,6 +82,13 @@ def test_where_a_prediction_says_its_own_chance_that_is_judged() -> None:
     assert found.calibrated["a prediction"].rate == pytest.approx(0.5, abs=0.03)
     assert found.promise is not None
     assert found.promise.coverage > 0.9
+    assert not found.kept
+    kept = foretold([told], soon, np.arange(3000), [Threshold(0.7, 0.4, 0.6), Threshold(0.9, 1.1, 0.1)])
+    assert [(each.asked, each.n) for each in kept.kept] == [(0.7, 3000), (0.9, 3000)]
+    assert kept.kept[0].covered == (acts >= 0.4).sum()
+    assert kept.kept[0].precision == pytest.approx(0.7, abs=0.03)
+    assert kept.kept[1].covered == 0
+    assert kept.as_json()["kept_precisions"][0]["coverage"] == pytest.approx(0.6, abs=0.03)
 
 
 def test_a_ranker_that_says_no_chances_has_none_and_its_curve_all_the_same() -> None:
