@@ -28,6 +28,7 @@ from index.tables import TableSettings
 from index.tuning import Samples, Tuned, tune
 from streaming import gating
 from streaming.forest_choice import Asked, grow_forest
+from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 from streaming.items import Shop
 from streaming.ranking import DIGITS, RankingSettings, Raw, decayed, gather
 from streaming.reranking import PARTS, shortlist
@@ -41,9 +42,6 @@ MOST = 500_000
 """Newest events that are looked at: enough to tell weights by, and no second fit of a past of any size."""
 LAST = 0.1
 """Of the events, what is set aside where sessions end by themselves."""
-HORIZON_EVENTS = 5
-HORIZON_MS = 1_800_000
-"""What a score is a probability of: that the item comes within so many events and so much time."""
 TOP = 20
 """Candidates of each moment that the calibration looks at."""
 AT_ONCE = 256

@@ -13,6 +13,9 @@ from streaming.sessions import Step
 
 PARTS = ("counts", "neighbours", *BLOCKS)
 """As `streaming.reranking.PARTS`."""
+HORIZON_EVENTS = 5
+HORIZON_MS = 1_800_000
+"""What a chance is of: that something comes within so many events of the session and so much time."""
 OFFERS = 10
 """Items of a prediction that count: as many as are offered unless a setting says otherwise."""
 CONTEXT = ("best_counts", "best_neighbours", "best_text", "log_history")

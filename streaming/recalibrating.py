@@ -16,10 +16,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from index.correction import Correction
+from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 
-HORIZON_EVENTS = 5
-HORIZON_MS = 1_800_000
-"""As of the calibration (`streaming.fitting`)."""
 NOTED = 20_000
 """Rankings whose horizon is not over, at most; what comes on top is not noted."""
 

@@ -21,7 +21,7 @@ from streaming.evaluation.answers import Answers
 from streaming.evaluation.evaluation import Told
 from streaming.evaluation.log import Log
 from streaming.evaluation.moments import Split
-from streaming.fitting import HORIZON_EVENTS, HORIZON_MS
+from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 
 OFFERS = 10
 """Items that a prediction offers: those whose probabilities are shown."""

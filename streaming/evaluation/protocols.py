@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streaming.errors import InputError
 from streaming.evaluation.log import Log, Rows
 from streaming.evaluation.moments import Moment, Passed, Split
-from streaming.fitting import HORIZON_MS
+from streaming.gating import HORIZON_MS
 
 LONGEST = 20
 """Events of a history that are shown, the newest: as in Serenade's evaluator, and as many as a session keeps."""

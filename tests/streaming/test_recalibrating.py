@@ -12,7 +12,8 @@ from index.calibration import Calibration, Quality
 from index.correction import Correction
 from streaming import codec
 from streaming.engine import Engine
-from streaming.recalibrating import HORIZON_MS, Recalibration
+from streaming.gating import HORIZON_MS
+from streaming.recalibrating import Recalibration
 from streaming.telemetry import Metrics
 from tests.stories.small_shop import CATALOGUE, SECOND, Visitor, engine_for, stocked
 from tests.stories.test_gate import gate
