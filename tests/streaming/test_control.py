@@ -18,7 +18,7 @@ from streaming.privacy import Pseudonyms
 from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt
 from streaming.reranking import PARTS
-from streaming.settings import EncoderSettings, Settings, TriggerSettings, WorkerSettings
+from streaming.settings import EncoderSettings, RuleSettings, Settings, TriggerSettings, WorkerSettings
 from tests.index.small_tables import ITEMS
 from tests.stories.small_shop import Visitor, offers
 from tests.stories.test_gate import gate
@@ -262,6 +262,17 @@ def test_a_precision_that_a_model_cannot_keep_is_refused_and_so_is_a_model_that_
     assert worker.app.shop is worker.app.engine.shop is before
     assert worker.carry_out(**asked | {"value": 0}).done
     assert worker.carry_out(action="switch_model", model=str(other)).done
+
+
+def test_a_worker_does_not_start_where_its_model_cannot_keep_the_precision(tmp_path: Path) -> None:
+    settings = Settings(
+        no_pseudonyms=True,
+        encoder=EncoderSettings(model="dummy"),
+        rules=RuleSettings(min_precision=0.3),
+        worker=WorkerSettings(id="w0", data_dir=tmp_path / "data", port=0, model=model_at(tmp_path / "m", "tea mug")),
+    )
+    with pytest.raises(InputError, match=r"min_precision = 0.3, but the model has no gate.*MIN_PRECISION to 0"):
+        create_app(settings)
 
 
 def test_a_gate_that_is_none_is_refused_with_its_model(tmp_path: Path) -> None:
