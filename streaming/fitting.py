@@ -222,7 +222,14 @@ def choose_on(
                 for name, told in grown.ndcg_10.items()
             )
             return Chosen(
-                ranking, calibration, gate, tuned, len(moments), shop.tables.settings, (), grown.forest, curves
+                ranking,
+                calibration,
+                gate,
+                tuned,
+                len(moments),
+                shop.tables.settings,
+                forest=grown.forest,
+                curves=curves,
             )
     calibration, gate = _trusted(shop, shown, allowed, scores, ranking)
     return Chosen(ranking, calibration, gate, tuned, len(moments), shop.tables.settings)
