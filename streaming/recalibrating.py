@@ -22,7 +22,7 @@ NOTED = 20_000
 """Rankings whose horizon is not over, at most; what comes on top is not noted."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Spoken:
     session: str
     time: int
