@@ -14,7 +14,7 @@ from index.calibration import Quality
 from index.logistic import Logistic
 from index.regression import Hits, Rows, regress
 
-LEAST = 50
+LEAST = 100
 """Hits, and misses, below which nothing is fitted."""
 _FOLDS = 5
 

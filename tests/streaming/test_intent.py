@@ -167,10 +167,10 @@ def test_a_session_that_may_go_on_and_one_too_long_are_left_out(monkeypatch: pyt
     told = fit_intents(log_of([bot, *visits]), IDLE)["leaving"].quality
     assert told is not None
     assert told.n == 2 * over
-    monkeypatch.setattr(intent_fitting, "EVENTS", 120)
+    monkeypatch.setattr(intent_fitting, "EVENTS", 240)
     told = fit_intents(log_of(visits), IDLE)["leaving"].quality
     assert told is not None
-    assert told.n == 120
+    assert told.n == 240
 
 
 def test_a_visitor_who_comes_back_makes_two_visits_and_an_exit_is_no_going_on() -> None:
