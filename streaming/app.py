@@ -239,6 +239,7 @@ class WorkerApp(faust.App):
                 behind = sum(count for (topic, _), count in unread.items() if topic == name)
                 self.metrics.lag.labels(name).set(behind)
             self.metrics.queue.set(len(self.batcher.queue))
+            self.metrics.recalibrated(self.engine.recalibration)
             self.metrics.lost_to_retention.set(self.consumer.lost_to_retention)
             if self.settings.worker.clock == "wall" and self.not_ready() is None and not self.should_stop:
                 value = codec.encode(Tick(time=time.time_ns() // 1_000_000))

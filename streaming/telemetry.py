@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from streaming.decisions import Decision
 from streaming.intake import Event
+from streaming.recalibrating import Recalibration
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -54,6 +55,8 @@ class Metrics:
         )
         self.taught = Counter("beforehand_lessons", "Events that taught what goes with what", registry=registry)
         self.labels = Counter("beforehand_labels", "What heads said of events", ["head"], registry=registry)
+        self.said = Gauge("beforehand_chance_said", "Mean of chances said lately", ["of"], registry=registry)
+        self.seen = Gauge("beforehand_chance_seen", "Share of them that came", ["of"], registry=registry)
         self.closed = Counter("beforehand_sessions_closed", "Sessions that ended", registry=registry)
         self.dead_letters = Counter("beforehand_dead_letters", "Records set aside", ["error"], registry=registry)
         self.broadcast = Counter(
@@ -113,6 +116,12 @@ class Metrics:
         self.batch_events.observe(events)
         for decision in decisions:
             self._decided(decision)
+
+    def recalibrated(self, told: Recalibration | None) -> None:
+        """What was said lately, uncorrected, and what came of it; nothing where nobody notes it."""
+        for of, correction in () if told is None else (("offer", told.offers), ("prediction", told.predictions)):
+            self.said.labels(of).set(correction.said)
+            self.seen.labels(of).set(correction.seen)
 
     def _decided(self, decision: Decision) -> None:
         spoken = decision.prediction

@@ -224,8 +224,8 @@ class _Run:
         return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, whole - warm))))
 
     def _plan(self, curve: Curve) -> None:
-        """Plans fewer epochs where those that are done say that not all will be over in time, or that no more is gained:
-        the learning rate comes down first, which is where much of the gain is."""
+        """Plans fewer epochs where those that are done say that not all will be over in time, or that no more is
+        gained: the learning rate comes down first, which is where much of the gain is."""
         settings = self._settings
         for done, spent in enumerate(curve.cpu_s, 1):
             self._epochs = min(self._epochs, max(done, int(settings.budget_s * done / max(spent, 1e-9))))

@@ -10,7 +10,7 @@ from encoders.sequence.lessons import Session
 from encoders.sequence.network import Batch, SequenceNetwork
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.space import SequenceSpace, first_axes
-from encoders.sequence.training import device_of, fit_sequence
+from encoders.sequence.training import COOLING, device_of, fit_sequence
 from encoders.session import PooledSessionEncoder
 
 ITEMS = [f"item {n}" for n in range(12)]
