@@ -40,6 +40,7 @@ from streaming.intake import Event
 from streaming.item_rows import items_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
+from streaming.topics import source_of
 
 Vector = NDArray[np.float32]
 Words = tuple[str | None, ...]
@@ -395,13 +396,3 @@ def description(item: Item) -> str:
 
 def _text(item: Item) -> str:
     return item_text(item.title, item.brand, item.category)
-
-
-def source_of(name: str) -> tuple[str, int]:
-    """Topic and partition of a source.
-
-    >>> source_of("clicks/3")
-    ('clicks', 3)
-    """
-    topic, _, partition = name.rpartition("/")
-    return topic, int(partition)

@@ -28,8 +28,9 @@ from index.model import ModelFolder
 from index.session_knn import SessionKnn
 from index.tables import COUNTS, SESSIONS
 from streaming.errors import InputError
-from streaming.items import Shop, source_of
+from streaming.items import Shop
 from streaming.settings import WorkerSettings
+from streaming.topics import source_of
 
 logger = logging.getLogger(__name__)
 
