@@ -45,6 +45,10 @@ HARMS: dict[Harm, str] = {
     "model-hangs": "a worker's engine does not come back",
 }
 
+TO_WORKERS: frozenset[Harm] = frozenset(
+    {"kill", "kill-empty", "pause", "disk-full", "clock-jump", "model-errors", "model-hangs"}
+)
+"""Done to one worker."""
 ON_KAFKA: frozenset[Harm] = frozenset({"kill-empty", "membership", "pause", "broker-kill", "broker-pause"})
 """Not on the local broker: it has no fence, and nothing survives its end; see docs/guarantees.md."""
 
