@@ -70,10 +70,11 @@ def main() -> None:
     if given.json:
         print(json.dumps(report))
         return
-    print(f"{'sessions':>10} {'folder':>8} {'median s':>9} {'worst s':>8}  of the median one, s")
+    print(f"{'sessions':>10} {'folder':>8} {'median s':>9} {'worst s':>8} {'CPU s':>6}  of the median one, s")
     for row in report["recoveries"]:
         parts = ", ".join(f"{name} {spent}" for name, spent in row["phases_s"].items())
-        print(f"{row['sessions']:>10,} {row['folder']:>8} {row['median_s']:>9} {row['worst_s']:>8}  {parts}")
+        figures = f"{row['median_s']:>9} {row['worst_s']:>8} {row['median_cpu_s']:>6}"
+        print(f"{row['sessions']:>10,} {row['folder']:>8} {figures}  {parts}")
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
@@ -109,6 +110,8 @@ class Recovery:
     """One of them; times in s since the kill."""
 
     first_decision_s: float
+    cpu_s: float
+    """CPU time of the new process up to then, on whatever machine and beside whatever else it ran."""
     phases: dict[str, float]
     """How long each reason stood on the page `/ready`, and how long there was no page."""
 
@@ -122,6 +125,7 @@ def row_of(sessions: int, folder: str, times: Sequence[Recovery]) -> dict[str, A
         "times": len(times),
         "median_s": round(statistics.median(each.first_decision_s for each in ordered), 2),
         "worst_s": round(ordered[-1].first_decision_s, 2),
+        "median_cpu_s": round(statistics.median(each.cpu_s for each in ordered), 2),
         "phases_s": {name: round(spent, 2) for name, spent in ordered[len(ordered) // 2].phases.items()},
     }
 
@@ -164,6 +168,7 @@ def fill(settings: Settings, shop: GeneratedShop, sessions: int, events: int) ->
 def states(settings: Settings, shop: GeneratedShop, count: int, events: int) -> list[bytes]:
     """Encoded states of sessions of so many views, as an engine leaves them, with what it told them."""
     served = Shop.open(shop.folder, DummyTextEncoder())
+    served.upsert(list(shop.catalogue()))
     engine = Engine(settings, served, served.tables.session_encoder(), Pseudonyms.from_settings(settings))
     now = time.time_ns() // 1_000_000
     visits = iter(shop.visits(count * events, count, seed=3))
@@ -171,7 +176,12 @@ def states(settings: Settings, shop: GeneratedShop, count: int, events: int) -> 
     for step in range(events):
         views = [
             Event(
-                Source(1, 0, step * count + n, now), f"s{n}", None, "view", now + 1000 * step, item_id=next(visits)[1]
+                Source(1, 0, step * count + n, now),
+                f"s{n}",
+                None,
+                "view",
+                now - 1000 * (events - step),
+                item_id=next(visits)[1],
             )
             for n in range(count)
         ]
@@ -232,7 +242,8 @@ def recover(settings: Settings, process: WorkerProcess, *, empty: bool) -> Recov
             last = now
             stamps = [row.timestamp for rows in consumer.poll(10).values() for row in rows if row.timestamp > wall]
             if stamps:
-                return Recovery((min(stamps) - wall) / 1000, phases)
+                cpu_s = metric(process.page("/metrics"), "process_cpu_seconds_total")
+                return Recovery((min(stamps) - wall) / 1000, cpu_s, phases)
             time.sleep(LOOK_S)
     raise BeforehandError(f"nothing was decided within {PATIENCE_S:.0f} s of the kill:\n{process.tail()}")
 
