@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import faust
 from aiokafka.errors import KafkaError
@@ -98,7 +98,7 @@ class WorkerProcess(faust.Worker):
         """A part of Faust failed, and tells all above it. Stock, the process stops in order, and ends with 1."""
         die(code_of(reason), reason)
 
-    def execute_from_commandline(self) -> NoReturn:
+    def execute_from_commandline(self) -> None:
         """As Faust's; a stop that fails ends with a code, too."""
         try:
             super().execute_from_commandline()
