@@ -58,6 +58,8 @@ class ExactVectors:
             rows = np.array(list(self._vectors.values()), dtype=np.float32).reshape(-1, self.dimension)
         return [best(codes, inner(rows, query), min(k, len(codes)), self.vocabulary) for query in asked]
 
+    near = search
+
 
 def checked(vectors: Vectors, dimension: int, count: int | None = None) -> Vectors:
     """A private float32 copy of `vectors`, (count, dimension).

@@ -12,8 +12,9 @@ from index.side import Side, looked_up
 from index.snapshot import Snapshot
 from index.vocabulary import Codes, Vocabulary
 
-SLACK = 16
-"""This many more than are wanted are fetched, so that items of equal score are ordered by id and not by row."""
+SLACK = 64
+"""This many more than are wanted are fetched, so that items of equal score are ordered by id and not by row, and of few
+that are wanted none is lost to coarse codes."""
 
 TIE = 1e-5
 """Scores this near each other, as a share of what vectors so long can reach, may be equal: FAISS rounds otherwise than
@@ -73,7 +74,7 @@ class LiveRows:
 
     def search(self, queries: Vectors, count: int) -> list[Codes]:
         """For each query the `count` best, ascending by code; `count` from 1 to the number of items."""
-        ties = TIE * max(self.main.longest, self.side.longest) * np.sqrt(np.add.reduce(np.square(queries), axis=1))
+        ties = self._ties(queries)
         fetch = count * self.main.nearest.refine + SLACK
         scores, codes, rest = self._pool(queries, ties, fetch, 0)  # (q, m), (q, m), (q,)
         if not self.main.nearest.exact and len(self.main):
@@ -97,6 +98,26 @@ class LiveRows:
             )
         ]
 
+    def near(self, queries: Vectors, count: int) -> list[Codes]:
+        """As `search`, but where scores are approximate they decide: `count` items or some fewer, for of those that tie
+        at the border none is taken."""
+        main = self.main
+        if main.nearest.exact or not len(main):
+            return self.search(queries, count)
+        ties = self._ties(queries)
+        scores, codes, _ = self._pool(queries, ties, count + SLACK, 0)  # (q, m), (q, m)
+        width = scores.shape[1]
+        if width > count:
+            border = np.partition(scores, width - count - 1, axis=1)[:, width - count - 1, None]
+        else:
+            border = np.full((len(queries), 1), NO_SCORE)
+        taken = scores > border
+        enough = 2 * np.count_nonzero(taken, axis=1) > count
+        return [
+            np.sort(codes[at][taken[at]]) if sure else self.search(queries[at : at + 1], count)[0]
+            for at, sure in enumerate(enough.tolist())
+        ]
+
     def _compared(
         self, query: Vectors, count: int, tie: float, fetch: int, pool: tuple[Vectors, Codes, float]
     ) -> Codes:
@@ -108,10 +129,9 @@ class LiveRows:
             least = float(np.partition(scores, len(scores) - count)[len(scores) - count]) if there >= count else 0.0
             if there >= count and rest < least - tie:
                 break
+            fetch *= 4
             if rest == NO_SCORE:
                 effort += 1  # all of the lists that were looked at is here, and is too little
-            else:
-                fetch *= 4
             wide_scores, wide_codes, rests = self._pool(query[None], np.array([tie], dtype=np.float32), fetch, effort)
             pool = wide_scores[0], wide_codes[0], float(rests[0])
         # Approximate scores may err by more than `tie`: then all that was fetched is compared.
@@ -148,6 +168,11 @@ class LiveRows:
             scores.append(np.where(absent, NO_SCORE, near))
             codes.append(by_row.take(found))
         return np.concatenate(scores, axis=1), np.concatenate(codes, axis=1), rest
+
+    def _ties(self, queries: Vectors) -> Vectors:
+        """Of each query, how near each other scores may be equal, (q,)."""
+        reach = max(self.main.longest, self.side.longest)
+        return TIE * reach * np.sqrt(np.add.reduce(np.square(queries), axis=1))  # type: ignore[no-any-return]
 
     def _mark(self, rows: Codes, *, gone: bool) -> None:
         """Distinct rows of the snapshot."""

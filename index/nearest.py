@@ -1,4 +1,4 @@
-"""Which rows of a matrix have the greatest inner product with a query: flat, IVF,SQ8 or IVF-PQ, by what a search costs.
+"""Which rows of a matrix have the greatest inner product with a query: flat or IVF-PQ, by what a search costs.
 
 Nothing here knows of items; a row is its number. Rows never change.
 """
@@ -15,26 +15,25 @@ from numpy.typing import NDArray
 
 from index.backend import faiss
 from index.exact import Vectors
+from index.rows import crossed
 
 Rows = NDArray[np.int64]
 
 LANES = 8
 """FAISS reads codes in steps of 8 numbers where the dimension allows it; others one by one, five times slower."""
 
-PQ_WIDTH = 4
-"""Dimensions that one byte of IVF-PQ stands for."""
+PQ_WIDTH = 2
+"""Dimensions that four bits of IVF-PQ stand for."""
 
 IVF_FROM = 1000
 """An index of fewer rows is flat whatever was asked: one list of them costs as much."""
 
-VISITED_MOST = 8192
-"""A search visits lists of at most about this many rows, some 0.5 ms, even where that misses the recall asked for."""
+VISITED_MOST = 32_768
+"""A search visits lists of at most about this many rows, some 0.2 ms, even where that misses the recall asked for."""
 
 FLAT_TO = 5_000
 """Up to so many rows an exact search costs no more than one of lists, in the batches of four that some hundred events
 a second make; `python benchmarks/vector_index.py`."""
-SQ8_TO = 2_000_000
-"""Above this many rows the codes of SQ8 no longer fit well into memory."""
 
 SAMPLE_PER_LIST = 48
 SAMPLE_LEAST = 20_000
@@ -43,7 +42,7 @@ SAMPLE_LEAST = 20_000
 ADDED_AT_ONCE = 65_536
 
 GPU_MOST = 2048
-"""FAISS's limit on a GPU for results and for lists visited; what goes beyond is searched on the CPU."""
+"""FAISS's limit on a GPU for results; what goes beyond is searched on the CPU."""
 
 
 class Kind(StrEnum):
@@ -51,10 +50,9 @@ class Kind(StrEnum):
 
     FLAT = "flat"
     """Every row is compared."""
-    IVF_SQ8 = "ivf-sq8"
-    """The rows of the likeliest lists, as one byte a dimension."""
     IVF_PQ = "ivf-pq"
-    """The same, as one byte for four dimensions; more are fetched, to be compared by their raw vectors."""
+    """The rows of the likeliest lists, as half a byte for two dimensions, which vector registers look up 32 at a time
+    (FAISS's fast scan); twice as many are fetched, to be compared by their raw vectors."""
 
 
 class Nearest(Protocol):
@@ -99,36 +97,38 @@ class Inverted:
     """An IVF index of FAISS over rows times `emphasis`, which a query is divided by: products stay what they are, and
     the lists are formed by what weighs in a query.
 
-    Queries are asked one by one: FAISS would compare a large batch with the lists' centres by another routine, and a
-    near tie might then send a query elsewhere than when asked alone.
+    Which lists a query visits is decided here: FAISS would compare a large batch with the lists' centres by another
+    routine, and a near tie might then send a query elsewhere than when asked alone.
     """
 
+    kind = Kind.IVF_PQ
     exact = False
+    refine = 2
 
-    def __init__(self, index: Any, kind: Kind, probes: int, emphasis: Vectors, *, threads: int = 1) -> None:
+    def __init__(self, index: Any, probes: int, emphasis: Vectors, *, threads: int = 1) -> None:
         """
         Args:
             index: of the dimension padded to `LANES`.
             probes: lists visited at effort 0.
             emphasis: (dimension,), above 0.
         """
-        self.kind = kind
-        self.refine = 4 if kind is Kind.IVF_PQ else 1
         self.probes = probes
         self.emphasis = emphasis
         self.index = index
+        self._centres = index.quantizer.reconstruct_n(0, index.nlist)  # (lists, padded dimension)
         self._faiss = faiss()
         self._threads = threads
 
     def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
         self._faiss.omp_set_num_threads(self._threads)
-        asked = padded(queries / self.emphasis)
-        found = self._parameters(effort)
-        answers = [self.index.search(query[None], fetch, params=found) for query in asked]
-        return np.concatenate([scores for scores, _ in answers]), np.concatenate([rows for _, rows in answers])
-
-    def _parameters(self, effort: int) -> Any:
-        return self._faiss.SearchParametersIVF(nprobe=self.probes_at(effort))
+        asked, probes = padded(queries / self.emphasis), self.probes_at(effort)
+        if fetch == self.index.ntotal and probes == self.index.nlist:  # the least of them FAISS would leave out
+            return np.zeros((len(asked), fetch), np.float32), np.tile(np.arange(fetch), (len(asked), 1))
+        near = crossed(asked, self._centres, asked.shape[1])  # (q, lists)
+        visited = np.argpartition(near, near.shape[1] - probes, axis=1)[:, near.shape[1] - probes :]
+        self.index.nprobe = probes
+        scores, rows = self.index.search_preassigned(asked, fetch, visited, np.take_along_axis(near, visited, axis=1))
+        return scores, rows
 
     def probes_at(self, effort: int) -> int:
         """Lists visited at this effort."""
@@ -136,36 +136,25 @@ class Inverted:
 
 
 class OnGpu:
-    """The same search on the first GPU. A batch goes there whole; scores are taken as approximate, so that a caller
-    compares by raw vectors and answers as it would from a CPU wherever the GPU fetched the same rows."""
+    """Every row compared, on the first GPU, whatever the kind on a CPU: it reads all of them in some milliseconds.
+    Scores are taken as approximate, so that a caller compares by raw vectors."""
 
     exact = False
+    refine = 1
 
     def __init__(self, cpu: Flat | Inverted, rows: Vectors) -> None:
         module = faiss()
         self.kind = cpu.kind
-        self.refine = cpu.refine
         self._cpu = cpu
-        self._faiss = module
         self._resources = module.StandardGpuResources()
-        if isinstance(cpu, Inverted):
-            source = cpu.index
-        else:
-            source = module.IndexFlatIP(rows.shape[1])
-            source.add(np.ascontiguousarray(rows))
+        source = module.IndexFlatIP(rows.shape[1])
+        source.add(np.ascontiguousarray(rows))
         self._index: Any = module.index_cpu_to_gpu(self._resources, 0, source)
 
     def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
-        if isinstance(self._cpu, Flat):
-            if fetch > GPU_MOST:
-                return self._cpu.search(queries, fetch, effort)
-            scores, rows = self._index.search(queries, fetch)
-            return scores, rows
-        probes = self._cpu.probes_at(effort)
-        if max(fetch, probes) > GPU_MOST:
+        if fetch > GPU_MOST:
             return self._cpu.search(queries, fetch, effort)
-        asked = padded(queries / self._cpu.emphasis)
-        scores, rows = self._index.search(asked, fetch, params=self._faiss.SearchParametersIVF(nprobe=probes))
+        scores, rows = self._index.search(queries, fetch)
         return scores, rows
 
 
@@ -202,12 +191,10 @@ def cost(
 def kind_for(count: int) -> Kind:
     """The kind of an index of so many rows, wherever it is built.
 
-    >>> kind_for(1_000), kind_for(12_101), kind_for(5_000_000)
-    (<Kind.FLAT: 'flat'>, <Kind.IVF_SQ8: 'ivf-sq8'>, <Kind.IVF_PQ: 'ivf-pq'>)
+    >>> kind_for(1_000), kind_for(12_101)
+    (<Kind.FLAT: 'flat'>, <Kind.IVF_PQ: 'ivf-pq'>)
     """
-    if count <= FLAT_TO:
-        return Kind.FLAT
-    return Kind.IVF_SQ8 if count <= SQ8_TO else Kind.IVF_PQ
+    return Kind.FLAT if count <= FLAT_TO else Kind.IVF_PQ
 
 
 def choose(
@@ -234,25 +221,24 @@ def choose(
     asked = np.array(vectors[:: max(1, count // batch)][:batch], dtype=np.float32, order="C")
     if cost(Flat(vectors, threads=threads).search, asked, min(k, count), clock=clock) <= budget_us:
         return Kind.FLAT
-    return Kind.IVF_SQ8 if count <= SQ8_TO else Kind.IVF_PQ
+    return Kind.IVF_PQ
 
 
-def train(rows: Vectors, kind: Kind, emphasis: Vectors, *, threads: int = 1) -> Any:
+def train(rows: Vectors, emphasis: Vectors, *, threads: int = 1) -> Any:
     """An IVF index of FAISS over `rows` times `emphasis`; equal rows, equal index.
 
     Args:
-        rows: (n, dimension), n at least 256, as PQ has so many centroids.
+        rows: (n, dimension), n at least 16, as PQ has so many centroids.
     """
     module = faiss()
     module.omp_set_num_threads(threads)
     count, dimension = rows.shape
     wide = -(-dimension // LANES) * LANES
-    codes = "SQ8" if kind is Kind.IVF_SQ8 else f"PQ{wide // PQ_WIDTH}"
-    ivf = module.index_factory(wide, f"IVF{lists(count)},{codes}", module.METRIC_INNER_PRODUCT)
+    # r: the codes are of what a row differs by from the centre of its list
+    described = f"IVF{lists(count)},PQ{wide // PQ_WIDTH}x4fsr"
+    ivf = module.index_factory(wide, described, module.METRIC_INNER_PRODUCT)
     ivf.cp.min_points_per_centroid = 1
-    if kind is Kind.IVF_PQ:
-        ivf.pq.cp.min_points_per_centroid = 1
-        ivf.do_polysemous_training = False  # minutes, for a filter that is not used
+    ivf.pq.cp.min_points_per_centroid = 1
     size = min(count, max(SAMPLE_PER_LIST * lists(count), SAMPLE_LEAST))
     # Drawn, as every n-th row would miss kinds of items that come at regular distances.
     drawn = np.sort(np.random.default_rng(0).choice(count, size, replace=False))
@@ -263,9 +249,9 @@ def train(rows: Vectors, kind: Kind, emphasis: Vectors, *, threads: int = 1) -> 
 
 
 def lists(count: int) -> int:
-    """How many lists an IVF index of `count` rows has: the power of two nearest to four times its root.
+    """How many lists an IVF index of `count` rows has: the power of two nearest to its root.
 
     >>> lists(10_000), lists(100_000), lists(1_000_000)
-    (512, 1024, 4096)
+    (128, 256, 1024)
     """
-    return int(2 ** min(16, round(np.log2(max(1, 4 * np.sqrt(count))))))
+    return int(2 ** min(16, round(np.log2(max(1, np.sqrt(count))))))

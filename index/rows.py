@@ -61,14 +61,14 @@ def _multiply(vector: Vectors, query: Vectors, ends: NDArray[np.int64], found: N
 
 
 @njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
-def crossed(rows: Vectors, count: int, width: int) -> Vectors:
-    """Inner products of each row from `count` on with each of those before, over the first `width` columns:
-    (len(rows) - count, count)."""
-    found = np.empty((len(rows) - count, count), np.float32)
-    for place in range(len(found)):
-        other = rows[count + place, :width]
-        for at in range(count):
-            one = rows[at, :width]
+def crossed(ones: Vectors, others: Vectors, width: int) -> Vectors:
+    """Inner products of each of these rows with each of those, over the first `width` columns: (ones, others). A
+    number is to the bit independent of the other rows."""
+    found = np.empty((len(ones), len(others)), np.float32)
+    for place in range(len(ones)):
+        one = ones[place, :width]
+        for at in range(len(others)):
+            other = others[at, :width]
             total = np.float32(0)
             for column in range(width):
                 total += one[column] * other[column]

@@ -24,7 +24,7 @@ from index.exact import Vectors, checked
 from index.nearest import IVF_FROM, VISITED_MOST, Flat, Inverted, Kind, Nearest, OnGpu, gpus, train
 from index.vocabulary import Codes, Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 ABOUT = "index.json"
 ITEMS = "vectors.parquet"
 VECTORS = "vectors.npy"
@@ -112,10 +112,8 @@ class Snapshot:
         lists = None
         if kind is not Kind.FLAT and len(codes) >= IVF_FROM:
             emphasis = np.sqrt(weights)  # once on the item, once on the query: together the weight
-            index = train(vectors, kind, emphasis, threads=settings.threads)
-            lists = _calibrated(
-                Inverted(index, kind, 1, emphasis, threads=settings.threads), vectors, weights, settings
-            )
+            index = train(vectors, emphasis, threads=settings.threads)
+            lists = _calibrated(Inverted(index, 1, emphasis, threads=settings.threads), vectors, weights, settings)
         return cls._made(codes, vectors, lists, len(vocabulary), settings)
 
     @classmethod
@@ -182,24 +180,21 @@ class Snapshot:
                     f"{folder}: {len(ids)} items, {ids.n_unique()} of them distinct, and vectors of "
                     f"{vectors.dtype} {vectors.shape}: expected {shape} of float32; build it anew"
                 )
-            lists = None if kind is Kind.FLAT else _read_lists(folder, kind, about, settings, mmap)
+            lists = None if kind is Kind.FLAT else _read_lists(folder, about, settings, mmap)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, pl.exceptions.PolarsError) as exc:
             raise ModelFolderError(f"{folder}: the index cannot be read ({exc}); build it anew") from exc
         codes = vocabulary.add_all(ids)
         return cls._made(codes, vectors, lists, len(vocabulary), settings)
 
 
-def _read_lists(folder: Path, kind: Kind, about: dict[str, Any], settings: SearchSettings, mmap: bool) -> Inverted:
+def _read_lists(folder: Path, about: dict[str, Any], settings: SearchSettings, mmap: bool) -> Inverted:
     module = faiss()
-    flags = module.IO_FLAG_MMAP | module.IO_FLAG_READ_ONLY if mmap else 0
+    flags = module.IO_FLAG_MMAP_IFC | module.IO_FLAG_READ_ONLY if mmap else 0
     ivf = module.read_index(str(folder / LISTS), flags)
     if ivf.ntotal != about["rows"]:
         raise ModelFolderError(f"{folder}: {LISTS} holds {ivf.ntotal} rows: expected {about['rows']}; build it anew")
-    if mmap:
-        # Else each search would start threads that read ahead; pages that are used stay in memory anyway.
-        module.downcast_InvertedLists(ivf.invlists).prefetch_nthread = 0
     emphasis = checked(np.array([about["emphasis"]]), about["dimension"])[0]
-    return Inverted(ivf, kind, int(about["probes"]), emphasis, threads=settings.threads)
+    return Inverted(ivf, int(about["probes"]), emphasis, threads=settings.threads)
 
 
 def _longest(vectors: Vectors) -> float:

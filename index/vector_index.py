@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -153,13 +154,30 @@ class VectorIndex:
         Raises:
             ValueError: another shape, NaN or infinity in a query, or k below 1.
         """
+        return self._found(queries, k, LiveRows.search)
+
+    def near(self, queries: Vectors, k: int) -> list[Codes]:
+        """For each query about the k best items, ascending by code: for a caller who compares them by itself.
+
+        With a flat snapshot those of `search`. With IVF the codes decide and no raw vector is read: k items, or some
+        fewer, of which a few would not be among the k best, and what ties at the border is left out.
+
+        Args:
+            queries: (q, dimension)
+
+        Raises:
+            ValueError: as `search`.
+        """
+        return self._found(queries, k, LiveRows.near)
+
+    def _found(self, queries: Vectors, k: int, look: Callable[[LiveRows, Vectors, int], list[Codes]]) -> list[Codes]:
         asked = checked(queries, self.dimension)
         checked_k(k)
         with self._lock:
             count = min(k, len(self._live))
             if not count or not len(asked):
                 return [np.empty(0, dtype=np.int32) for _ in asked]
-            return self._live.search(asked, count)
+            return look(self._live, asked, count)
 
     def needs_rebuild(self) -> bool:
         """Whether so much has changed that a rebuild pays, by `RebuildSettings`."""

@@ -25,6 +25,7 @@ from rich.console import Console
 from encoders.behaviour import BehaviourSettings
 from encoders.catalogue import item_text
 from encoders.text import TextEncoder
+from index.forest_fitting import ForestSettings
 from streaming import building, codec, connections, topics
 from streaming.admin import create_topics, wanted
 from streaming.broker import LocalBroker
@@ -53,6 +54,8 @@ NO_FACTS = pl.DataFrame(schema={"head": pl.String, "relation": pl.String, "tail"
 """The demo's shop brings none besides what its catalogue says."""
 MOMENTS = 4000
 """That weights are chosen on: fewer than `build` takes, for a demo has no patience."""
+FOREST = ForestSettings(trees=60, patience=10)
+"""Likewise: no network, and fewer trees than `train` grows."""
 DECIDED_S = 60.0
 """How long the worker may take for what waits after the last event."""
 
@@ -167,12 +170,18 @@ class Demo:
     def _build(self, past: Past, known: building.Past, texts: TextEncoder) -> None:
         with self._stage("model"):
             settings = replace(table_settings(past.info), behaviour=BehaviourSettings(most=len(past.catalogue)))
-            folder = self._options.folder / "model"
             model, _ = build_model(
-                known, folder, texts, settings=settings, until=FROM, moments=MOMENTS, note=self._note
+                known,
+                self._options.folder / "model",
+                texts,
+                settings=settings,
+                forest=FOREST,
+                until=FROM,
+                moments=MOMENTS,
+                note=self._note,
             )
         self._say(
-            f"counts and text vectors are built from {len(past.history):,} purchases of January to October"
+            f"counts, vectors and a forest are trained on {len(past.history):,} purchases of January to October"
             f" (model {model.version})"
         )
 

@@ -21,8 +21,7 @@ def head_of(ranking: Ranking, state: SessionState, shop: Shop, *, count: int, re
 
 def _eligible(ranking: Ranking, state: SessionState, shop: Shop, repeat: bool) -> Iterator[str]:
     known = set() if repeat else {step.subject for step in state.history}
-    for candidate in ranking.candidates:
-        item_id = candidate.item_id
+    for _, item_id, _ in ranking.candidates.walk():
         item = shop.items.get(item_id)
         if item is None or not sellable(item) or item_id in known:
             continue

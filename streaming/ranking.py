@@ -4,7 +4,7 @@ what may be offered of them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -26,8 +26,10 @@ DIGITS = 9
 """Of a score, so that sums of other roundings are equal."""
 HISTORY = 20
 """Newest items of a session that are looked at."""
-AT_ONCE = 16
-"""Candidates that are made at a time."""
+AT_ONCE = 32
+"""Candidates whose ids are looked up at a time."""
+LEAD = -1
+"""Stands for the place of the candidate that comes first whatever its score."""
 
 _NOTHING = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 
@@ -107,8 +109,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Candidates as columns, in no order of their own. Iterating gives them best first, ties by item id, some at a
-    time: of some 300, a few dozen are looked at."""
+    """Candidates as columns, in no order of their own. Of some 300 a few dozen are looked at, and ten are offered."""
 
     vocabulary: Vocabulary
     codes: Codes
@@ -136,27 +137,34 @@ class Scored:
     def _id(self, place: int) -> str:
         return self.vocabulary.id(self.codes.item(place))
 
-    def __iter__(self) -> Iterator[Candidate]:
+    def walk(self) -> Iterator[tuple[int, str, float]]:
+        """Places, item ids and scores, best first, ties by item id."""
         order = self.order()
         for begin in range(0, len(order), AT_ONCE):
             places = order[begin : begin + AT_ONCE]
-            yield from map(
-                Candidate,
-                self.vocabulary.ids(self.codes[places]),
-                self.scores[places].tolist(),
-                self.z[places].tolist(),
-                map(tuple, self.parts[places].tolist()),
-                self.pairs[places].tolist(),
-                self.alike[places].tolist(),
-            )
+            yield from zip(places, self.vocabulary.ids(self.codes[places]), self.scores[places].tolist(), strict=True)
+
+    def at(self, place: int) -> Candidate:
+        """The candidate that stands there."""
+        return Candidate(
+            self._id(place),
+            self.scores.item(place),
+            self.z.item(place),
+            tuple(self.parts[place].tolist()),
+            self.pairs.item(place),
+            self.alike.item(place),
+        )
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """Best first."""
+        return map(self.at, self.order())
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """Everything that could be said now; nothing is filtered yet."""
 
-    candidates: Iterable[Candidate]
-    """Best first, ties by item id; may be gone through more than once."""
+    candidates: Scored
     level: Level
     """`full` where the session's vector had its say, `graph` where tables alone had, else `popular`."""
     words: Words = ()
@@ -295,44 +303,47 @@ def select(
     is_live = said.live(told, time)
     standing = bloom.Members([told.offered])
     barred = said.barred(told, time, cooldown_ms)
+    candidates, items = ranking.candidates, shop.items
     room = _Room(count, brand_share)
-    gone: list[Candidate] = []
-    head: Candidate | None = None
+    gone: list[int] = []
+    head = -1
     live = 0.0
+    first = None
     if lead is not None:
-        first = next((each for each in ranking.candidates if each.item_id == lead), Candidate(lead, 0.0))
-        item = shop.items.get(lead)
+        first = next((candidates.at(place) for place, item_id, _ in candidates.walk() if item_id == lead), None)
+        first = first or Candidate(lead, 0.0)
+        item = items.get(lead)
         if item is None or was_bought(state, lead) or not sellable(item):
             return Selection([], [first], first, live)
         if lead in barred:
             return Selection([], [], None, live)
-        room.offer(first, item.brand)
+        room.offer(LEAD, first.score, item.brand)
         known = {*known, lead}
-    for candidate in ranking.candidates:
-        item_id = candidate.item_id
-        item = shop.items.get(item_id)
+    for place, item_id, score in candidates.walk():
+        item = items.get(item_id)
         if item is None:
             continue
         if state.bought and was_bought(state, item_id):
-            gone.append(candidate)
+            gone.append(place)
             continue
         if item_id in known or (state.cart and in_cart(state, item_id)):
             continue
         if not sellable(item):
-            gone.append(candidate)
+            gone.append(place)
             continue
-        if head is None:
-            head = candidate
+        if head < 0:
+            head = place
         if is_live and not live and item_id in standing:
-            live = candidate.score
+            live = score
         if item_id not in barred:
-            room.offer(candidate, item.brand)
-        if room.full and (live or not is_live or candidate.score < room.best - enough):
+            room.offer(place, score, item.brand)
+        if room.full and (live or not is_live or score < room.best - enough):
             break
-    offers = room.taken()
-    if offers or head is not None:
-        return Selection(offers, [], head, live)
-    return Selection([], gone[:count], gone[0] if gone else None, live)
+    offers = [first if place == LEAD and first is not None else candidates.at(place) for place in room.taken()]
+    if offers or head >= 0:
+        return Selection(offers, [], candidates.at(head) if head >= 0 else None, live)
+    left = [candidates.at(place) for place in gone[:count]]
+    return Selection([], left, left[0] if left else None, live)
 
 
 class _Room:
@@ -342,26 +353,27 @@ class _Room:
         self._count = count
         self._limit = max(1, round(count * share))
         self._brands: dict[str, int] = {}
-        self._offers: list[Candidate] = []
-        self._waiting: list[Candidate] = []
+        self._offers: list[int] = []
+        self._waiting: list[int] = []
+        self.best = 0.0
+        """Score of the first that was taken."""
         self.full = count == 0
 
-    def offer(self, candidate: Candidate, brand: str | None) -> None:
+    def offer(self, place: int, score: float, brand: str | None) -> None:
+        """A candidate, by its place."""
         if self.full:
             return
         if brand is not None:
             if self._brands.get(brand, 0) >= self._limit:
                 if len(self._waiting) < self._count:
-                    self._waiting.append(candidate)
+                    self._waiting.append(place)
                 return
             self._brands[brand] = self._brands.get(brand, 0) + 1
-        self._offers.append(candidate)
+        if not self._offers:
+            self.best = score
+        self._offers.append(place)
         self.full = len(self._offers) == self._count
 
-    @property
-    def best(self) -> float:
-        return self._offers[0].score
-
-    def taken(self) -> list[Candidate]:
+    def taken(self) -> list[int]:
         """Best first, but for those of a brand that was over its share: they fill what is left, at the end."""
         return self._offers + self._waiting[: self._count - len(self._offers)]

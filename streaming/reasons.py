@@ -99,7 +99,7 @@ class _Seen:
         if worded := [place for place, text in enumerate(self._words) if text is not None]:
             _, said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
             rows[worded, : shop.layout.text] = said[:, : shop.layout.text]
-        return dict(zip(ids, crossed(rows, count, shop.layout.text).tolist(), strict=True))
+        return dict(zip(ids, crossed(rows[count:], rows[:count], shop.layout.text).tolist(), strict=True))
 
 
 def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, shop: Shop) -> list[list[Reason]]:

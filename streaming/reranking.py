@@ -17,6 +17,8 @@ from streaming.items import Shop
 
 DEPTH = 100
 """Candidates that are ranked once more, the best by their score."""
+EXPECTED = 80
+"""Of the others, those that are ranked once more because a network expects them most."""
 RECENT = 3
 """Newest items of the history that a candidate's text is compared with."""
 TIE = 1e-3
@@ -24,6 +26,7 @@ TIE = 1e-3
 
 PARTS = ("counts", "neighbours", *BLOCKS)
 """What a score is made of, in this order everywhere."""
+_SEQUENCE = PARTS.index("sequence")
 FEATURES = (
     *PARTS,
     "score", "place",
@@ -47,20 +50,26 @@ class Shortlist(NamedTuple):
     """The candidates that are ranked once more."""
 
     places: NDArray[np.int64]
-    """(n,), best first."""
+    """(n,), best first by their score."""
     rows: Features
     """(n, FEATURES)"""
 
 
 def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
-    """The best candidates by their score, with what the forest asks of each.
+    """The best candidates by their score, and those that a network expects, with what the forest asks of each.
 
     Args:
         parts: (m, parts), not weighed.
         z: (m,), scores.
         known: items of the history, oldest first.
     """
-    places = np.argsort(-z, kind="stable")[:DEPTH]
+    places = np.argsort(-z, kind="stable")
+    if shop.layout.sequence and len(places) > DEPTH:
+        left = places[DEPTH:]
+        expected = np.argsort(-parts[left, _SEQUENCE], kind="stable")[:EXPECTED]
+        places = np.concatenate((places[:DEPTH], left[np.sort(expected)]))
+    else:
+        places = places[:DEPTH]
     chosen = codes[places]
     recent = known[::-1][:RECENT]
     blocks = shop.layout.blocks

@@ -24,6 +24,8 @@ SLOW = 0.9
 """What a step leaves of the slow mean of the session's vectors, which a shift is measured against."""
 
 _NO_CODES = np.empty(0, np.int32)
+_EXPECTED = np.array([part == "sequence" for part in fusion.PARTS], np.float32)
+"""Weights of a search for what the network expects, whatever else there is."""
 
 
 class Sight(NamedTuple):
@@ -142,7 +144,9 @@ def _drift(slow: Vector, vectors: Vector, share: float) -> tuple[Vector, float]:
 
 
 def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) -> list[Codes]:
-    """The items nearest to each session, in one search; none where there is nothing to search with.
+    """About the k items nearest to each session, in one search; none where there is nothing to search with.
+
+    Where there is a network, the k items that it expects most come on top: what all else speaks against may be right.
 
     Args:
         weights: of text, graph, behaviour, sequence and prior, which the queries carry.
@@ -151,7 +155,9 @@ def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) 
     asking = {place: sight for place, sight in enumerate(sights) if sight is not None and not sight.blank}
     if asking:
         vectors = np.stack([sight.vector for sight in asking.values()])  # (q, session dimension)
-        queries = fusion.query(vectors, weights, layout=shop.layout)  # (q, dimension)
-        for place, near in zip(asking, shop.index.search(queries, k), strict=True):
-            found[place] = near
+        questions = [weights, _EXPECTED] if shop.layout.sequence else [weights]
+        asked = [fusion.query(vectors, each, layout=shop.layout) for each in questions]
+        answers = shop.index.near(np.concatenate(asked), k)  # (questions * q, dimension) -> one by one
+        for number, place in enumerate(asking):
+            found[place] = np.concatenate(answers[number :: len(asking)])
     return found

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from streaming.building import BuildReport, Note, build_model, past_of, table_settings
 from streaming.commands.options import Json, moment
+from streaming.errors import InputError
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder
@@ -105,11 +106,18 @@ def build(
 
 
 def read_tables(folder: ShopFolder, say: Console) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Events, items and facts; how many rows were set aside is said."""
+    """Events, items and facts; how many rows were set aside is said.
+
+    Raises:
+        InputError: of a table all were, or it cannot be read.
+    """
     tables = []
     for name in ("events", "items", "facts"):
         table, told = folder.table(name)
         tables.append(table)
+        if told.read and not told.kept:
+            worst = next(iter([*told.first_bad, *told.cleaned]))
+            raise InputError(f"all {told.read:,} rows of {told.file} were set aside, the first of them: {worst}")
         if told.kept < told.read:
             aside = f"{told.read - told.kept:,} of {told.read:,} rows of {told.file} were set aside; see `import`"
             say.print(aside, markup=False, soft_wrap=True)

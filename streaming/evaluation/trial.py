@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import polars as pl
 
 from encoders.text import TextEncoder
 from index.forest_fitting import ForestSettings
 from index.model import ModelFolder
-from streaming.building import past_of
+from streaming.building import Past, data_digest, past_of
 from streaming.errors import InputError, LeakError
 from streaming.evaluation.cold import cold_test
 from streaming.evaluation.contest import contest
@@ -75,6 +76,8 @@ def run(
         refuse_built_later(model, log, split)
     refuse_leak(split.part, split.target_rows)
     past = past_of(log.events, log.items, log.facts, log.info, encoder, note=note)
+    if plan.as_built:
+        refuse_other_data(model, past)
     vectors = text_vectors(past, log.catalogue) if log.info.titles else None
     alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
     told = model.manifest.settings
@@ -171,6 +174,22 @@ def split_of(plan: Plan, log: Log) -> Split:
             return temporal(log, repeats)
         case other:
             raise InputError(f"protocol {other!r}, expected leave-one-out, temporal or next-item")
+
+
+def refuse_other_data(model: ModelFolder, past: Past) -> None:
+    """Nothing, unless the folder's tables are of another shop, or of this one as it was.
+
+    Raises:
+        InputError: they are.
+    """
+    until = model.manifest.settings.get("until")
+    seen = past.events if until is None else past.events.filter(pl.col("time") < until)
+    found = data_digest(seen, past.items)
+    if found != model.manifest.data:
+        raise InputError(
+            f"--as-built: the model was built of data {model.manifest.data}, expected {found} as this shop has; build"
+            " it anew, or leave --as-built away, so that its settings alone are taken"
+        )
 
 
 def refuse_built_later(model: ModelFolder, log: Log, split: Split) -> None:

@@ -24,13 +24,12 @@ from streaming.records import EventRecord, Item
 from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import fast_settings
 from tests.docker.asked import ALERTS, DASHBOARD, DOCKER, PANELS
+from tests.encoders.heads.table import save_thing
 from tests.kafka_cluster import free_ports
 from tests.stage import Stage, eventually, now_ms
 
 PROMETHEUS = shutil.which("prometheus")
 ASKED = set().union(*(query.metrics for query in (*PANELS, *ALERTS)))
-OF_HEADS = {"beforehand_labels_total": {"head"}}
-"""What a worker tells that serves a head, which this one does not; tests/end_to_end/test_heads.py has one."""
 OF_THE_SCRAPE = {"instance", "job"}
 """Labels that Prometheus adds."""
 
@@ -49,7 +48,12 @@ def worker(back_end: str, broker: str, tmp_path_factory: pytest.TempPathFactory)
     """A worker that has met everything that it counts, and is ready."""
     folder = tmp_path_factory.mktemp("worker")
     settings = fast_settings(back_end, broker, f"{folder.name}.", folder / "w0")
-    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"session_idle_ms": 1000})})
+    save_thing(folder / "thing")
+    changed = {
+        "worker": settings.worker.model_copy(update={"session_idle_ms": 1000}),
+        "heads": (f"thing={folder / 'thing'}",),
+    }
+    settings = settings.model_copy(update=changed)
     stage = Stage(settings)
     process = WorkerProcess(settings, folder).start()
     try:
@@ -75,7 +79,7 @@ def _until(process: WorkerProcess, name: str, value: float) -> None:
 
 def samples(worker: WorkerProcess) -> dict[str, set[str]]:
     """Names of the series that the worker tells now, and of their labels; those that only describe themselves not."""
-    return OF_HEADS | {
+    return {
         sample.name: set(sample.labels)
         for family in text_string_to_metric_families(worker.page("/metrics"))
         for sample in family.samples

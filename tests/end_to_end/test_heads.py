@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.heads.classification import Classification
-from encoders.heads.fitting import evaluate, fit
 from encoders.heads.head import Head
-from encoders.heads.training import FitSettings
-from encoders.text import DummyTextEncoder
 from streaming import topics
 from streaming.labels import Label
 from streaming.privacy import pseudonym
@@ -19,7 +15,7 @@ from streaming.records import EventRecord, Item
 from streaming.settings import Settings
 from streaming.worker_process import WorkerProcess, metric
 from tests.conftest import SECRET
-from tests.encoders.heads.table import parts
+from tests.encoders.heads.table import save_thing
 from tests.stage import Stage, eventually, now_ms
 
 LAMPS = [Item(item_id=f"lamp{n}", title=f"red lamp {n}") for n in range(6)]
@@ -29,10 +25,8 @@ BOOTS = [Item(item_id=f"boot{n}", title=f"black boot {n}") for n in range(6)]
 @pytest.fixture(scope="module")
 def thing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Head]:
     """A head that tells lamps, boots and saws apart by any text."""
-    task = Classification(parts(lambda kind, _: kind), FitSettings())
-    trained = fit(task, "text", "thing", DummyTextEncoder())
     folder = tmp_path_factory.mktemp("heads") / "thing"
-    return folder, trained.save(folder, evaluate(task, trained))
+    return folder, save_thing(folder)
 
 
 def view(session: str, item_id: str, event_id: str | None = None, title: str | None = None) -> EventRecord:

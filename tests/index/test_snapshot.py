@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from index.errors import ModelFolderError
+from index.live import SLACK
 from index.nearest import IVF_FROM, VISITED_MOST, Kind
 from index.snapshot import SearchSettings, Snapshot
 from index.vocabulary import Vocabulary
@@ -52,8 +53,8 @@ def test_equal_items_give_equal_bytes_whatever_their_numbers(tmp_path, kind):
 
 
 def test_few_rows_are_flat():
-    assert made(Kind.IVF_SQ8, each=IVF_FROM // FAMILIES - 1)[0].kind == Kind.FLAT
-    assert made(Kind.IVF_SQ8, each=IVF_FROM // FAMILIES)[0].kind == Kind.IVF_SQ8
+    assert made(Kind.IVF_PQ, each=IVF_FROM // FAMILIES - 1)[0].kind == Kind.FLAT
+    assert made(Kind.IVF_PQ, each=IVF_FROM // FAMILIES)[0].kind == Kind.IVF_PQ
 
 
 def test_where_lists_do_not_help_it_is_flat():
@@ -61,31 +62,31 @@ def test_where_lists_do_not_help_it_is_flat():
     noise = np.random.default_rng(0).normal(size=(3000, 64)).astype(np.float32)
     vocabulary = Vocabulary(map(str, range(3000)))
     codes = np.arange(3000, dtype=np.int32)
-    assert Snapshot.build(vocabulary, codes, noise, Kind.IVF_SQ8, CPU).kind == Kind.FLAT
+    assert Snapshot.build(vocabulary, codes, noise, Kind.IVF_PQ, CPU).kind == Kind.FLAT
     many = 2 * VISITED_MOST + 1
     noise = np.random.default_rng(0).normal(size=(many, 8)).astype(np.float32)
     vocabulary = Vocabulary(map(str, range(many)))
     bounded = Snapshot.build(
-        vocabulary, np.arange(many, dtype=np.int32), noise, Kind.IVF_SQ8, SearchSettings(recall=1.0, gpu=False)
+        vocabulary, np.arange(many, dtype=np.int32), noise, Kind.IVF_PQ, SearchSettings(recall=1.0, gpu=False)
     )
-    assert bounded.kind == Kind.IVF_SQ8
+    assert bounded.kind == Kind.IVF_PQ
     assert bounded.lists.probes * many / bounded.lists.index.nlist <= VISITED_MOST
 
 
 def test_more_recall_visits_more_lists():
-    probes = [made(Kind.IVF_SQ8, SearchSettings(recall=recall, gpu=False))[0].lists.probes for recall in (0.3, 0.95)]
+    probes = [made(Kind.IVF_PQ, SearchSettings(recall=recall, gpu=False))[0].lists.probes for recall in (0.3, 0.95)]
     assert probes[0] < probes[1]
 
 
 def test_emphasis_changes_no_score():
     vectors, _ = crowd(40)
     weights = np.linspace(4, 0.25, WIDTH)
-    emphasised = made(Kind.IVF_SQ8, SearchSettings(emphasis=tuple(weights.tolist()), gpu=False))[0]
-    assert emphasised.kind == Kind.IVF_SQ8
+    emphasised = made(Kind.IVF_PQ, SearchSettings(emphasis=tuple(weights.tolist()), gpu=False))[0]
+    assert emphasised.kind == Kind.IVF_PQ
     queries = (vectors[:20] * weights).astype(np.float32)
-    scores, rows = emphasised.nearest.search(queries, 5, effort=9)
+    scores, rows = emphasised.nearest.search(queries, 5 * emphasised.nearest.refine + SLACK, effort=9)
     true = np.take_along_axis(queries @ vectors.T, rows, axis=1)
-    assert np.abs(scores - true).max() < 0.1  # one byte a dimension
+    assert np.abs(scores - true)[:, :5].max() < 0.25  # half a byte for two dimensions
     truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :5]
     assert np.mean([np.isin(right, near).mean() for right, near in zip(truth, rows, strict=True)]) > 0.9
 
@@ -104,7 +105,7 @@ def test_settings_are_checked():
 
 @pytest.mark.parametrize("name", [*FILES, "index.faiss"])
 def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, name):
-    snapshot, vocabulary, _, _ = made(Kind.IVF_SQ8)
+    snapshot, vocabulary, _, _ = made(Kind.IVF_PQ)
     snapshot.save(tmp_path, vocabulary)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[:60])
@@ -116,7 +117,7 @@ def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, name):
 
 
 def test_files_that_do_not_fit_each_other_are_refused(tmp_path):
-    snapshot, vocabulary, vectors, _ = made(Kind.IVF_SQ8)
+    snapshot, vocabulary, vectors, _ = made(Kind.IVF_PQ)
     snapshot.save(tmp_path, vocabulary)
     about = json.loads((tmp_path / "index.json").read_text())
 
@@ -135,7 +136,7 @@ def test_files_that_do_not_fit_each_other_are_refused(tmp_path):
     refused("expected .2000, 24.")
     pl.DataFrame({"item_id": ["one"] * 2000}).write_parquet(tmp_path / "vectors.parquet")
     refused("1 of them distinct")
-    made(Kind.IVF_SQ8, each=30)[0].save(tmp_path, vocabulary)
+    made(Kind.IVF_PQ, each=30)[0].save(tmp_path, vocabulary)
     fewer = (tmp_path / "index.faiss").read_bytes()
     snapshot.save(tmp_path, vocabulary)
     (tmp_path / "index.faiss").write_bytes(fewer)

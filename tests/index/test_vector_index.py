@@ -47,14 +47,9 @@ class TestFlat(Settled):
     pass
 
 
-class TestInvertedSQ8(Settled):
-    kind = Kind.IVF_SQ8
-    recall = 0.95
-
-
-class TestInvertedPQ(Settled):
+class TestInverted(Settled):
     kind = Kind.IVF_PQ
-    recall = 0.9
+    recall = 0.95
 
 
 class TestMapped(VectorIndexSuite):
@@ -74,12 +69,12 @@ class TestMapped(VectorIndexSuite):
         self.count += 1
         folder = self.folder / str(self.count)
         folder.mkdir()
-        index.swap(index.rebuild(Kind.IVF_SQ8, folder=folder))
+        index.swap(index.rebuild(Kind.IVF_PQ, folder=folder))
 
 
 @pytest.mark.skipif(not gpus(), reason="no GPU that the installed faiss can use")
 class TestGpu(Settled):
-    kind = Kind.IVF_SQ8
+    kind = Kind.IVF_PQ
     recall = 0.95
 
     def make(self, vocabulary, dimension):
@@ -191,7 +186,7 @@ def test_what_changes_while_a_snapshot_is_made_is_kept(monkeypatch):
 
     monkeypatch.setattr(snapshot.Snapshot, "_made", classmethod(waiting))
     results = []
-    thread = threading.Thread(target=lambda: results.append(index.rebuild(Kind.IVF_SQ8)))
+    thread = threading.Thread(target=lambda: results.append(index.rebuild(Kind.IVF_PQ)))
     thread.start()
     assert begun.wait(30)
     index.upsert(codes(3, 90), vectors[[500, 3]])
@@ -217,12 +212,12 @@ def test_what_changes_while_a_snapshot_is_made_is_kept(monkeypatch):
 
 def test_saving_with_drift_writes_what_is_there(tmp_path):
     index, vectors, _ = filled()
-    index.swap(index.rebuild(Kind.IVF_SQ8))
+    index.swap(index.rebuild(Kind.IVF_PQ))
     index.remove(codes(0))
     index.upsert(codes(1), vectors[:1])
     index.save(tmp_path)
     opened = VectorIndex.open(tmp_path, Vocabulary())
-    assert (opened.kind, len(opened), opened.drift, opened.dimension) == (Kind.IVF_SQ8, 1999, 0, 24)
+    assert (opened.kind, len(opened), opened.drift, opened.dimension) == (Kind.IVF_PQ, 1999, 0, 24)
     assert not opened.contains(opened.vocabulary.code("00000"))
     assert np.array_equal(opened.vectors(opened.vocabulary.codes(["00001"])), vectors[:1])
     assert index.drift == 3  # saving changed nothing

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
-from streaming.ranking import Candidate, Ranking, Selection, select
+from index.vocabulary import Vocabulary
+from streaming.ranking import Candidate, Ranking, Scored, Selection, select
 from streaming.records import IndexVersion, Item, Offer, Prediction
+from streaming.reranking import PARTS
 from streaming.said import NOTHING, after_sending
 from streaming.sessions import FRESH, SessionState, advance
 from tests.stories.small_shop import START, Visitor, engine_for, stocked
@@ -23,10 +26,21 @@ def state_after(*events: tuple[str, str]) -> SessionState:
     return state
 
 
+def ranking_of(**scores: float) -> Ranking:
+    """These items with these scores; nothing else is known of them."""
+    vocabulary, told = Vocabulary(scores), np.array(list(scores.values()))
+    nothing = np.full(len(told), -1, np.int32)
+    codes = vocabulary.codes(list(scores))
+    return Ranking(Scored(vocabulary, codes, told, told, np.zeros((len(told), len(PARTS))), nothing, nothing), "full")
+
+
+def falling(order: str) -> Ranking:
+    """These items, the first with the highest score."""
+    return ranking_of(**{item_id: 0.9 - 0.1 * n for n, item_id in enumerate(order.split())})
+
+
 def choose(state: SessionState, order: str, time: int = START, **over: Any) -> Selection:
-    items = order.split()
-    ranking = Ranking([Candidate(item, 0.9 - 0.1 * n) for n, item in enumerate(items)], "full")
-    shop = stocked()
+    ranking, shop = falling(order), stocked()
     shop.upsert(
         [Item(item_id="hat-1", title="felt winter hat", available=False), Item(item_id="hat-2", title="h", stock=0)]
     )
@@ -125,10 +139,8 @@ BRANDS = {"mug-1": "Ox", "mug-2": "Ox", "mug-3": "Ox", "pot-1": "Elm", "saw-1": 
 
 def of_brands(order: str, *, count: int, share: float, **over: Any) -> list[str]:
     """Offers of a shop whose items have BRANDS; the others have none."""
-    items = order.split()
-    shop = stocked()
-    shop.upsert([Item(item_id=item_id, title=item_id, brand=BRANDS.get(item_id)) for item_id in items])
-    ranking = Ranking([Candidate(item, 0.9 - 0.1 * n) for n, item in enumerate(items)], "full")
+    ranking, shop = falling(order), stocked()
+    shop.upsert([Item(item_id=item_id, title=item_id, brand=BRANDS.get(item_id)) for item_id in order.split()])
     options = {"time": START, "cooldown_ms": 0, "repeat": False, "enough": 1.0} | over
     return ids(select(ranking, FRESH, shop, count=count, brand_share=share, **options).offers)
 
@@ -167,7 +179,7 @@ def test_the_item_that_leads_counts_for_its_brand_and_comes_first() -> None:
 def test_what_is_over_the_share_of_its_brand_may_still_lead_the_ranking() -> None:
     shop = stocked()
     shop.upsert([Item(item_id=item_id, title=item_id, brand="Ox") for item_id in ("mug-1", "mug-2")])
-    ranking = Ranking([Candidate("mug-1", 0.9), Candidate("mug-2", 0.8), Candidate("saw-1", 0.1)], "full")
+    ranking = ranking_of(**{"mug-1": 0.9, "mug-2": 0.8, "saw-1": 0.1})
     state = told(FRESH, "mug-2")
     chosen = select(ranking, state, shop, time=START, count=2, cooldown_ms=0, repeat=False, enough=1.0, brand_share=0.5)
     assert chosen.head is not None

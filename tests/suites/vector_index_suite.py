@@ -187,6 +187,17 @@ class VectorIndexSuite:
         assert np.array_equal(index.vectors(codes(200, 39, 300)), np.stack([vectors[0], 0 * vectors[0], vectors[300]]))
         assert not np.isin(moved, index.search(queries[5:6], 40)[0]).any()  # from where they moved
 
+    def test_near_finds_about_as_many_and_most_of_the_best(self):
+        index, vectors, queries = self.crowded(40)
+        truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :100]
+        answers = index.near(queries, 100)
+        assert all(50 < len(near) <= 100 and (np.diff(near) > 0).all() for near in answers)
+        shares = [np.isin(right[:10], near).mean() for right, near in zip(truth, answers, strict=True)]
+        assert np.mean(shares) >= self.recall
+        for query, near in zip(queries, answers, strict=True):
+            assert index.near(query[None], 100)[0].tolist() == near.tolist()
+        assert [len(near) for near in index.near(np.zeros_like(queries[:2]), 7)] == [7, 7]
+
     def test_an_answer_does_not_depend_on_its_batch(self):
         index, vectors, queries = self.crowded(40)
         index.upsert(codes(3, 700), vectors[[700, 3]])

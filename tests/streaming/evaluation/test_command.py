@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,16 @@ def test_a_model_that_ends_before_the_test_is_taken_as_it_is(shop: Path, tmp_pat
     found = told(tmp_path / "early", shop, "--as-built", "--no-variants")
     assert found["n"] == 3 * VISITORS // 10
     assert found["metrics"]["hr_5"] > 0.9
+
+
+def test_a_model_of_other_data_is_not_taken_as_it_is(shop: Path, tmp_path: Path) -> None:
+    cut = START + (VISITORS * 9 // 10) * DAY_MS // 24
+    run("build", shop, tmp_path / "early", "--until", cut)
+    other = Path(shutil.copytree(shop, tmp_path / "other"))
+    items = other / "items.parquet"
+    pl.read_parquet(items).with_columns(title=pl.lit("another")).write_parquet(items)
+    with pytest.raises(InputError, match="the model was built of data .*leave --as-built away"):
+        told(tmp_path / "early", other, "--as-built", "--no-variants")
 
 
 def test_networks_are_trained_on_demand_once_and_stand_in_every_table(
