@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -65,6 +65,15 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.engine_failures = Counter(
+            "beforehand_engine_failures",
+            "Steps of the engine that failed, and were tried again in parts",
+            registry=registry,
+        )
+        self.engine_failure: tuple[float, str] | None = None
+        """The last of them: when, by `time.monotonic`, and how."""
+        self.under_way: tuple[str, float] | None = None
+        """The stage of a batch that is under way, and since when, by `time.monotonic`."""
         self.batches = Counter("beforehand_batches", "Batches done", registry=registry)
         self.batch_events = Histogram("beforehand_batch_events", "Events in a batch", buckets=_SIZES, registry=registry)
         self.stage_seconds = Histogram(
@@ -104,11 +113,18 @@ class Metrics:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time one stage of a batch."""
-        start = time.perf_counter()
+        self.under_way, start = (name, time.monotonic()), time.perf_counter()
         try:
             yield
         finally:
+            self.under_way = None
             self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+
+    def engine_failed(self, errors: Sequence[Exception]) -> None:
+        """The engine failed so often in a batch."""
+        if errors:
+            self.engine_failures.inc(len(errors))
+            self.engine_failure = time.monotonic(), repr(errors[-1])
 
     def worked(self, events: int, decisions: Iterable[Decision]) -> None:
         """A batch of so many records is done, and led to these decisions."""
