@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression, minimize
+from scipy.optimize import isotonic_regression
 from scipy.special import expit
 from scipy.stats import rankdata
 
 from index.calibration import Calibration, Quality
+from index.regression import regress
 
 _LEAST = 20
 """Hits, and misses, below which nothing is fitted."""
@@ -20,10 +20,6 @@ _LEAST_ISOTONIC = 200
 """Hits, and misses, below which no isotonic correction is tried."""
 _PIECES = 2000
 """Pieces of equal size that the isotonic correction is fitted over at most, so that a manifest stays small."""
-_RISE = 1e-3
-"""The least slope of a score in units of its spread: a ranking stays one even where scores tell nothing."""
-_RIDGE = 1.0
-"""Strength of the pull to 0 of each slope, in rows: keeps features that tell apart perfectly from running away."""
 _FOLDS = 5
 BINS = 15
 
@@ -81,7 +77,7 @@ def calibrate(
     try_it = isotonic is not False and min(hits, count - hits) >= _LEAST_ISOTONIC
     for fold in range(_FOLDS):
         inside = folds == fold
-        told = _logistic(features[~inside], hit[~inside])
+        told = regress(features[~inside], hit[~inside], rising=1)
         odds[inside] = told[0] + features[inside] @ told[1]
         if try_it:
             seen = told[0] + features[~inside] @ told[1]
@@ -89,7 +85,7 @@ def calibrate(
     plain = expit(odds)
     better = try_it and (isotonic is True or _surely_less((corrected - hit) ** 2, (plain - hit) ** 2))
     out_of_fold = corrected if better else plain
-    intercept, slopes = _logistic(features, hit)
+    intercept, slopes = regress(features, hit, rising=1)
     curve = _isotonic(intercept + features @ slopes, hit) if better else ()
     return Calibration(
         calibrated=True,
@@ -139,39 +135,6 @@ def auc(probability: ArrayLike, hit: ArrayLike) -> float:
 
 
 # ------------------------------------------------------------------------------------------------------ what is fitted
-def _logistic(features: NDArray[np.float64], hit: NDArray[np.bool_]) -> tuple[float, NDArray[np.float64]]:
-    """Intercept and slopes (1 + C,) of a logistic regression, the first slope held above 0.
-
-    Columns are brought to mean 0 and spread 1 first; one that is the same everywhere gets no slope.
-    """
-    mean, spread = features.mean(axis=0), features.std(axis=0)
-    telling = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
-    inputs = np.where(telling, (features - mean) / np.where(telling, spread, 1.0), 0.0)  # (n, 1 + C)
-    signs = np.where(hit, 1.0, -1.0)
-    share = (hit.sum() + 0.5) / (len(hit) + 1)
-    begin = np.zeros(1 + features.shape[1])
-    begin[0], begin[1] = math.log(share / (1 - share)), _RISE
-    bounds = [(None, None), (_RISE, None), *[(None, None)] * (features.shape[1] - 1)]
-    found = minimize(_loss_over(inputs, signs), begin, jac=True, bounds=bounds, options={"maxiter": 500, "ftol": 1e-12})
-    slopes = np.where(telling, found.x[1:] / np.where(telling, spread, 1.0), 0.0)
-    return float(found.x[0] - slopes @ mean), slopes
-
-
-def _loss_over(
-    inputs: NDArray[np.float64], signs: NDArray[np.float64]
-) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
-    """Penalised mean log loss of (intercept, slopes), with its gradient."""
-    count = len(signs)
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        margins = signs * (weights[0] + inputs @ weights[1:])
-        value = np.logaddexp(0.0, -margins).mean() + 0.5 * _RIDGE * (weights[1:] @ weights[1:]) / count
-        pull = -signs * expit(-margins) / count  # (n,)
-        return float(value), np.concatenate([[pull.sum()], pull @ inputs + _RIDGE * weights[1:] / count])
-
-    return loss
-
-
 def _surely_less(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> bool:
     """Whether the mean is smaller by two standard errors of the paired difference."""
     saved = theirs - ours

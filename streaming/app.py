@@ -11,9 +11,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
-import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -21,23 +18,22 @@ from typing import Any
 
 import faust
 
-from encoders.errors import EncoderError
-from index.errors import IndexingError
 from streaming import codec, connections, keeping, topics
 from streaming.batcher import Batcher
 from streaming.broadcast import Broadcast
 from streaming.codec import DecodeError
 from streaming.control import Orders
 from streaming.engine import Engine
-from streaming.errors import BeforehandError
 from streaming.event_queue import News
 from streaming.exits import Exit, die
 from streaming.heads import Heads
+from streaming.health import TICKS, Health, Standing
 from streaming.intake import Intake, Source
 from streaming.items import Shop
 from streaming.outputs import Outputs
 from streaming.pages import Answer, Pages, as_json, text
 from streaming.privacy import Pseudonyms
+from streaming.process import WorkerProcess, code_of, made
 from streaming.reading import HeldConsumer
 from streaming.records import Receipt, Tick
 from streaming.served import for_model
@@ -50,37 +46,7 @@ from streaming.writing import FencedProducer, FencedTable, LocalState, Transport
 
 logger = logging.getLogger(__name__)
 
-STOP_GRACE_S = 15
-"""A clean stop that takes longer is cut short: nothing is lost by it."""
-
 TICK_S = 1.0
-
-
-class WorkerProcess(faust.Worker):
-    """Faust's process, with its own web server off and a stop that always ends."""
-
-    def __init__(self, app: WorkerApp, *args: Any, **kwargs: Any) -> None:
-        app.conf.web_enabled = False  # the command line turns it on: it binds all addresses and serves the states
-        super().__init__(app, *args, **kwargs)
-
-    def on_setup_root_logger(self, root: logging.Logger, level: int) -> None:
-        super().on_setup_root_logger(root, level)
-        for client in ("aiokafka", "faust.transport", "kafka"):  # at DEBUG they cost a sixth of the busy time
-            logging.getLogger(client).setLevel(max(level, logging.WARNING))
-
-    def install_signal_handlers(self) -> None:
-        super().install_signal_handlers()
-        self.loop.add_signal_handler(signal.SIGTERM, self._terminate)
-
-    def _terminate(self) -> None:
-        """Stop cleanly, but before the first assignment just end: nothing is in flight, and a stop at that point can
-        leave the group with a leader that never assigns."""
-        if not self.app.was_ready:
-            die(Exit.STOPPED, "SIGTERM before ready")
-        timer = threading.Timer(STOP_GRACE_S, die, (Exit.STOPPED, "a clean stop took too long"))
-        timer.daemon = True
-        timer.start()
-        self._on_sigterm()
 
 
 class WorkerApp(faust.App):
@@ -143,6 +109,14 @@ class WorkerApp(faust.App):
         )
         self.latest = Progress(0, 0, 0, 0, 0, rebalancing=True, taken_at=time.monotonic())
         self.watchdog = Watchdog(lambda: self.latest, settings.worker.watchdog_s)
+        self.health = Health(
+            self.metrics,
+            self.batcher.ladder,
+            standing=self._standing,
+            stuck=lambda: self.watchdog.reason,
+            deadline_s=settings.worker.deadline_s,
+            folder=settings.worker.data_dir,
+        )
         for name in self.source_names:
             channel = self.topic(name, key_type=bytes, value_type=bytes, partitions=settings.topics.partitions)
             self.agent(channel, concurrency=1, name=f"read-{name}")(self.read)
@@ -166,9 +140,9 @@ class WorkerApp(faust.App):
             self.settings.worker.port,
             folder,
             {
-                "/live": lambda: text(self.not_alive()),
-                "/ready": lambda: text(self.not_ready()),
-                "/full": lambda: text(self.batcher.ladder.reason),
+                "/live": lambda: text(self.health.not_alive()),
+                "/ready": lambda: text(self.health.not_ready()),
+                "/full": lambda: text(self.health.not_full()),
                 "/metrics": self.metrics_page,
                 "/learned": lambda: as_json(keeping.what_was_learned(self.engine.shop)),
                 "/states": self.states_page,
@@ -181,14 +155,16 @@ class WorkerApp(faust.App):
         self._watched(self._after_backlog(), Exit.BATCHER)
         self._watched(self._beats(), Exit.BATCHER)
         self._watched(self.broadcast.run(), Exit.BROADCAST)
-        self._watched(keeping.keep(self.settings.worker, lambda: self.shop, self.in_model_thread), Exit.BROADCAST)
+        self._watched(self._ticks(), Exit.DELIVERY)
+        kept = keeping.keep(self.settings.worker, lambda: self.shop, self.in_model_thread, self._unkept)
+        self._watched(kept, Exit.BROADCAST)
         self.watchdog.start()
 
     def _watched(self, work: Any, code: Exit) -> None:
         """Run in the background; its end is the end of the process."""
         task = asyncio.ensure_future(work)
         task.add_done_callback(
-            lambda done: None if done.cancelled() or self.should_stop else die(code, done.exception())
+            lambda done: None if done.cancelled() or self.should_stop else _end(code, done.exception())
         )
         self._background = [*getattr(self, "_background", []), task]
 
@@ -219,7 +195,7 @@ class WorkerApp(faust.App):
     def _watched_once(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         task.add_done_callback(
-            lambda done: die(Exit.BATCHER, done.exception()) if not done.cancelled() and done.exception() else None
+            lambda done: _end(Exit.BATCHER, done.exception()) if not done.cancelled() and done.exception() else None
         )
         self._reassigning = task
 
@@ -231,20 +207,27 @@ class WorkerApp(faust.App):
         await asyncio.Event().wait()
 
     async def _beats(self) -> None:
-        """Once a second: a heartbeat for /live, gauges, and a tick on each partition where the clock is the wall's."""
+        """Once a second: a heartbeat for the pages and the watchdog, and gauges. It waits for nobody."""
         while not self.should_stop:
+            self.health.beats()
             self.latest = self.progress()
             unread = self.consumer.unread()
             for name in self.source_names:
                 behind = sum(count for (topic, _), count in unread.items() if topic == name)
                 self.metrics.lag.labels(name).set(behind)
             self.metrics.queue.set(len(self.batcher.queue))
+            self.metrics.recalibrated(self.engine.recalibration)
             self.metrics.lost_to_retention.set(self.consumer.lost_to_retention)
-            if self.settings.worker.clock == "wall" and self.not_ready() is None and not self.should_stop:
+            await asyncio.sleep(TICK_S)
+
+    async def _ticks(self) -> None:
+        """Once a second, where the clock is the wall's: a tick on each partition that flows."""
+        while not self.should_stop:
+            if self.settings.worker.clock == "wall" and self.health.not_ready() is None and not self.should_stop:
                 value = codec.encode(Tick(time=time.time_ns() // 1_000_000))
-                await self._send(
-                    [self.outputs.tick(number, value) for number in sorted(self.consumer.owned_partitions())]
-                )
+                owned = sorted(self.consumer.owned_partitions())
+                with self.health.waiting(TICKS):
+                    await self._send([self.outputs.tick(number, value) for number in owned])
             await asyncio.sleep(TICK_S)
 
     async def _send(self, records: list[Any]) -> None:
@@ -295,21 +278,12 @@ class WorkerApp(faust.App):
         )
 
     # --------------------------------------------------------------------------------------------------------- pages
-    def not_alive(self) -> str | None:
-        """Why the process should be ended from outside, or none."""
-        silent = time.monotonic() - self.latest.taken_at
-        limit = self.settings.worker.deadline_s
-        return f"the event loop has not answered for {silent:.0f} s" if silent > limit else self.watchdog.reason
+    def _standing(self) -> Standing:
+        settled = self.was_ready and not self.rebalancing
+        return Standing(self.broadcast.caught_up.is_set(), not settled, settled and self.consumer.flowing())
 
-    def not_ready(self) -> str | None:
-        """Why events are not being decided, or none."""
-        if not self.broadcast.caught_up.is_set():
-            return "reading the catalogue"
-        if not self.was_ready or self.rebalancing:
-            return "rebalancing"
-        if not self.consumer.flowing():
-            return "partitions held back"
-        return self.not_alive()
+    def _unkept(self, why: str | None) -> None:
+        self.health.unkept = why
 
     def metrics_page(self) -> Answer:
         """Prometheus' text."""
@@ -320,6 +294,11 @@ class WorkerApp(faust.App):
         owned = sorted(self.consumer.owned_partitions())
         states = {session: state.hex() for number in owned for session, state in self.store.encoded(number)}
         return as_json({"partitions": owned, "states": states})
+
+
+def _end(code: Exit, why: BaseException | None) -> None:
+    """The end of what runs in the background, by its own code, if it was not the local disk."""
+    die(Exit.STATE if code_of(why) is Exit.STATE else code, why)
 
 
 def create_app(settings: Settings, metrics: Metrics | None = None) -> WorkerApp:
@@ -379,11 +358,7 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> WorkerApp:
 
 @cache
 def _app() -> WorkerApp:
-    try:
-        return create_app(Settings.from_environment())
-    except (BeforehandError, EncoderError, IndexingError) as exc:
-        print(f"beforehand: {exc}", file=sys.stderr)
-        sys.exit(2)
+    return made(lambda: create_app(Settings.from_environment()))
 
 
 def __getattr__(name: str) -> WorkerApp:

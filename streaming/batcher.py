@@ -206,8 +206,7 @@ class Batcher:
     def _load(self, batch: Batch) -> None:
         """States of the events' sessions, and the sessions that a tick finds waiting."""
         for session, partition in batch.partitions.items():
-            state = self._store.get(partition, session)
-            if state is not None:
+            if (state := self._store.get(partition, session)) is not None:
                 batch.states[session] = state
         for partition, now in batch.ticked.items():
             for session in self.timers.take(partition, now):
@@ -247,13 +246,14 @@ class Batcher:
             now = time.time_ns() // 1_000_000
             with self._metrics.stage("step"):
                 made = await decide_in_steps(self._model, self.engine, piece, batch.states, now)
+            self._metrics.engine_failed(made.errors)
             with self._metrics.stage("records"):
                 appends = self._appends(batch, made)
             if len(piece) > 1 and any(outbox.size(append.records()) > outbox.MAX_BYTES for append in appends.values()):
                 pieces[:0] = halves(piece)
                 continue
             batch.letters += [
-                self._failed(batch, event, error) for event, error in made.failed if isinstance(event, Event)
+                self._failed(batch, each, error) for each, error in made.failed if isinstance(each, Event)
             ]
             await self._write(batch, appends)
             batch.states |= made.changed

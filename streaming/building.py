@@ -26,9 +26,11 @@ from index.lesson import LEARNING_KINDS
 from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import GraphMethod, Tables, TableSettings
+from streaming import intent_fitting
 from streaming.errors import InputError
 from streaming.fitting import MOMENTS, Chosen, Curve, choose_on, hold_out
 from streaming.graph_choice import choose_graph
+from streaming.intent_fitting import fit_intents
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.learning import Learned, Training, learn_sequence
@@ -64,10 +66,12 @@ class Past:
     texts: Vectors
     """(items, text encoder's dimension), of the items in their order; zeros where titles say nothing."""
     whitening: Whitening
+    log: pl.DataFrame | None = None
+    """Every event, whatever its kind, with what heads of intent are fitted on; None: `events` are all there are."""
 
     def until(self, events: pl.DataFrame) -> Past:
         """The same shop, of which no more than these events have happened."""
-        return replace(self, events=events)
+        return replace(self, events=events, log=None)
 
 
 @dataclass(slots=True)
@@ -133,13 +137,14 @@ def past_of(
         raise InputError("the shop has no items, expected a table `items` with at least one; add it")
     if "user_id" not in events.columns:
         events = events.with_columns(user_id=pl.lit(None, pl.String))
-    used = events.select(EVENT_COLUMNS).filter(pl.col("kind").is_in(LEARNING_KINDS), pl.col("item_id").is_not_null())
     if until is not None:
-        used = used.filter(pl.col("time") < until)
-    used = used.sort("time", maintain_order=True)
+        events = events.filter(pl.col("time") < until)
+    events = events.sort("time", maintain_order=True)
+    log = events.select(pl.col(name) for name in intent_fitting.COLUMNS if name in events.columns)
+    used = events.select(EVENT_COLUMNS).filter(pl.col("kind").is_in(LEARNING_KINDS), pl.col("item_id").is_not_null())
     if not info.titles:
         nothing = np.zeros((len(items), encoder.dimension), np.float32)
-        return Past(info, used, items, facts, nothing, Whitening.identity(encoder.dimension))
+        return Past(info, used, items, facts, nothing, Whitening.identity(encoder.dimension), log)
     lacking = [pl.lit(None, pl.String).alias(name) for name in TEXT_COLUMNS if name not in items.columns]
     texts = [item_text(*row) for row in items.with_columns(lacking).select(TEXT_COLUMNS).iter_rows()]
     distinct = list(dict.fromkeys(texts))
@@ -151,7 +156,7 @@ def past_of(
     vectors = np.concatenate(parts)
     place = {text: number for number, text in enumerate(distinct)}
     rows = vectors[[place[text] for text in texts]]
-    return Past(info, used, items, facts, rows, Whitening.fit(vectors, TEXT_DIMENSION))
+    return Past(info, used, items, facts, rows, Whitening.fit(vectors, TEXT_DIMENSION), log)
 
 
 def table_settings(
@@ -231,7 +236,7 @@ def choose(
     tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
-    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, forest=forest)
+    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, endings=held.endings, forest=forest)
     note("weights", 1, 1)
     curves = () if learned is None else learned.curves
     named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)
@@ -257,6 +262,7 @@ def taught(
     tables, learned = with_sequence(past, tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
+    shop.gate = chosen.gate
     return shop, () if learned is None else tuple(learned.curves)
 
 
@@ -297,6 +303,8 @@ def build_model(
             chosen = choose(past, encoder, settings, forest=forest, training=training, moments=moments, note=heard)
             tables = fitting.result() if fitting is not None else None
         shop, curves = taught(past, encoder, chosen, heard, tables, training)
+        heard("intent", 0, 1)
+        intents = fit_intents(past.events if past.log is None else past.log, past.info.session_idle_ms)
         heard("writing", 0, 1)
         metrics = {
             "events": len(past.events),
@@ -306,6 +314,11 @@ def build_model(
         }
         if chosen.calibration.quality is not None:
             metrics |= {f"calibration_{name}": value for name, value in asdict(chosen.calibration.quality).items()}
+        if chosen.gate.model.quality is not None:
+            metrics |= {f"gate_{name}": value for name, value in asdict(chosen.gate.model.quality).items()}
+        for head, told in intents.items():
+            if told.quality is not None:
+                metrics |= {f"{head}_{name}": value for name, value in asdict(told.quality).items()}
         model = ModelFolder(
             Manifest(
                 data=data_digest(past.events, past.items),
@@ -314,6 +327,8 @@ def build_model(
                     "until": until,
                     "ranking": asdict(chosen.ranking),
                     "calibration": chosen.calibration.to_dict(),
+                    "gate": chosen.gate.to_dict(),
+                    "intent": {name: head.to_dict() for name, head in intents.items()},
                     "graph": [trial._asdict() for trial in chosen.trials],
                     "forest": None if forest is None else asdict(forest),
                     "moments": moments,

@@ -15,7 +15,6 @@ from streaming.event_queue import Forget
 from streaming.exits import Exit, die
 from streaming.items import Shop
 from streaming.privacy import Pseudonyms
-from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ class Orders:
         if order.model is None:
             raise InputError("switch_model needs `model`, a model folder; send the order again with it")
         opened = await asyncio.to_thread(self._open_model, Path(order.model))
-        RankingSettings.of(opened)  # or it is refused now and not when it is to take effect
+        self._batcher.engine.suited(opened)  # or it is refused now and not when it is to take effect
         if order.effective_at is not None:
             await asyncio.sleep(max(0, order.effective_at - _now()) / 1000)
         await self._in_model_thread(self._serve_model, opened)

@@ -14,7 +14,7 @@ from streaming.sessions import SessionState
 
 logger = logging.getLogger(__name__)
 
-STEP_EVENTS = 8
+STEP_EVENTS = 16
 """Events of one step: a bound on how long what else asks for the model's thread waits, such as a new item."""
 
 
@@ -26,12 +26,15 @@ class Made:
     decisions: list[Decision] = field(default_factory=list)
     failed: list[tuple[Work, Exception]] = field(default_factory=list)
     """What the engine failed on, alone, and how."""
+    errors: list[Exception] = field(default_factory=list)
+    """How it failed, each time: on several at once, too."""
 
     def add(self, later: Made) -> None:
         """What came of the events after."""
         self.changed |= later.changed
         self.decisions += later.decisions
         self.failed += later.failed
+        self.errors += later.errors
 
 
 async def decide_in_steps(
@@ -55,6 +58,7 @@ def decide(engine: Engine, work: Sequence[Work], states: Mapping[str, SessionSta
         try:
             changed, decisions = engine.step(piece, current, now)
         except Exception as exc:
+            made.errors.append(exc)
             if len(piece) > 1:
                 pieces[:0] = halves(piece)
             else:

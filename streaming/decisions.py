@@ -9,9 +9,11 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from streaming import changes, codec, said
+from index.gate import Threshold
+from streaming import changes, codec, gating, said
 from streaming.eligible import head_of
 from streaming.intake import Event
+from streaming.intent import intent_of
 from streaming.items import Shop
 from streaming.labels import Label
 from streaming.local_time import shop_offset_min
@@ -19,7 +21,8 @@ from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Candidate, Ranking, RankingSettings, select
 from streaming.reasons import explain
-from streaming.records import IndexVersion, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
+from streaming.recalibrating import Recalibration
+from streaming.records import IndexVersion, Intent, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
 from streaming.said import Said
 from streaming.sessions import MOST_BYTES, SessionState, closing, steps_of, user_of, utc_offset_of
@@ -94,6 +97,10 @@ class Grounds:
     """How many items of each ranking decisions tell."""
     mark: Mark = unmarked
     """Hears when reasons are looked for, and when that is over."""
+    threshold: Threshold | None = None
+    """From which chance on predictions are sent; None: from any."""
+    recalibration: Recalibration | None = None
+    """Hears what is said, and corrects it; None: nothing does."""
 
 
 def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds) -> tuple[Decision, Said]:
@@ -174,9 +181,24 @@ def _speak(
     items = grounds.shop.items
     if isinstance(moment.event, Noticed) and not moment.event.change.holds(items.get(moment.event.change.item_id)):
         return "outdated", told
-    choice = fired(moment, state, selection, settings.triggers, items=items, shift=ranking.shift)
+    intent = None
+    if moment.kind is not None:
+        intent = intent_of(grounds.shop.intents, moment.state, moment.kind)
+        _note(moment, ranking, selection.offers[: gating.OFFERS], state, grounds)
+    choice = fired(
+        moment,
+        state,
+        selection,
+        settings.triggers,
+        items=items,
+        shift=ranking.shift,
+        leaving=None if intent is None else intent.leaving,
+    )
     if not isinstance(choice, Fired):
         return choice, told
+    chance = _chance(ranking, selection.offers, state, grounds.shop)
+    if chance is not None and grounds.recalibration is not None:
+        chance = grounds.recalibration.predictions.apply_one(chance)
     live = [said.last_id(told)] if said.live(told, time) and not told.held else []
     prediction = _record(
         moment,
@@ -184,11 +206,15 @@ def _speak(
         ranking,
         selection.offers or selection.gone,
         grounds,
+        chance=chance,
+        intent=intent,
         supersedes=[] if withdrawn else live,
         cancels=[withdrawn] if withdrawn else [],
     )
     day = said.day_of(time, utc_offset_of(state, shop_offset_min(settings.worker, time)))
-    held = held_back(choice, state, selection, time, day, prediction.arm, rules)
+    held = held_back(
+        choice, state, selection, time, day, prediction.arm, rules, chance=chance, threshold=grounds.threshold
+    )
     if held is None or held.rule == "holdout":  # the throttle moves in both arms
         head = said.tag(selection.head.item_id) if selection.head is not None else b""
         told = said.after_sending(
@@ -208,6 +234,22 @@ def _speak(
     return Suppressed(prediction=prediction, rule=held.rule, detail=held.detail), told
 
 
+def _chance(ranking: Ranking, offers: Sequence[Candidate], state: SessionState, shop: Shop) -> float | None:
+    """That any of the offers comes within the horizon; None: nothing is offered, or the model has no gate."""
+    if not offers or not shop.gate.fitted:
+        return None
+    scores, z = [offer.score for offer in offers], [offer.z for offer in offers]
+    return shop.gate.model.probability(gating.features(scores, z, offers[0].parts, ranking.context, state.history))
+
+
+def _note(moment: Moment, ranking: Ranking, offers: Sequence[Candidate], state: SessionState, grounds: Grounds) -> None:
+    """What a ranking would offer, sent or not, for the recalibration."""
+    if grounds.recalibration is not None and offers and ranking.calibrated and ranking.level == "full":
+        items, scores = [offer.item_id for offer in offers], [offer.score for offer in offers]
+        chance = _chance(ranking, offers, state, grounds.shop)
+        grounds.recalibration.said(moment.event.session, moment.time, items, scores, chance)
+
+
 def _record(
     moment: Moment,
     trigger: Trigger,
@@ -215,6 +257,8 @@ def _record(
     offers: Sequence[Candidate],
     grounds: Grounds,
     *,
+    chance: float | None = None,
+    intent: Intent | None = None,
     supersedes: Sequence[str] = (),
     cancels: Sequence[str] = (),
 ) -> Prediction:
@@ -226,6 +270,9 @@ def _record(
     grounds.mark("decide")
     if isinstance(moment.event, Noticed) and reasons:
         reasons[0] = [changes.reason(moment.event.change, shop.items)]
+    scores = [offer.score for offer in offers]
+    if grounds.recalibration is not None and ranking is not None and ranking.calibrated:
+        scores = [grounds.recalibration.offers.apply_one(score) for score in scores]
     percent = grounds.pseudonyms.percent(user or moment.event.session)
     return Prediction(
         prediction_id=prediction_id(moment.event, trigger, moment.time),
@@ -233,10 +280,12 @@ def _record(
         user_id=user,
         trigger=trigger,
         items=[
-            Offer(item_id=offer.item_id, score=offer.score, reasons=why)
-            for offer, why in zip(offers, reasons, strict=True)
+            Offer(item_id=offer.item_id, score=score, reasons=why)
+            for offer, score, why in zip(offers, scores, reasons, strict=True)
         ],
         calibrated=ranking is not None and ranking.calibrated,
+        chance=chance,
+        intent=intent,
         model=shop.model,
         index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),
         level=ranking.level if ranking is not None else "full",

@@ -10,10 +10,13 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from encoders.session import SessionEncoder
+from index.gate import Threshold
+from index.lesson import LEARNING_KINDS
 from index.vocabulary import Codes
 from streaming import said
 from streaming.decisions import Decision, Grounds, Mark, decide, unmarked
 from streaming.errors import InputError
+from streaming.gating import threshold_of
 from streaming.heads import Heads
 from streaming.intake import Event
 from streaming.items import Shop
@@ -21,6 +24,7 @@ from streaming.ladder import LEVELS
 from streaming.moments import Moment, Work, meet
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Ranking, RankingSettings, decayed, gather, weigh
+from streaming.recalibrating import Recalibration
 from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings
@@ -74,24 +78,36 @@ class Engine:
         """Answer from this shop and this session encoder from now on.
 
         Raises:
-            InputError: the two are of different dimensions, or the model brings weights that are none; then nothing was
-                changed.
+            InputError: the two are of different dimensions, or as `suited`; then nothing was changed.
         """
-        sights, ranking = Sights(shop, encoder), self._given or RankingSettings.of(shop)
-        self.shop, self._sights, self.ranking = shop, sights, ranking
+        sights, (ranking, threshold) = Sights(shop, encoder), self.suited(shop)
+        self.shop, self._sights, self.ranking, self._threshold = shop, sights, ranking, threshold
+        self.recalibration = Recalibration() if self.settings.worker.recalibrate else None
+
+    def suited(self, shop: Shop) -> tuple[RankingSettings, Threshold | None]:
+        """How this shop would be ranked, and from which chance on predictions would be sent.
+
+        Raises:
+            InputError: its model brings weights that are none, or no gate that keeps the precision that is asked for.
+        """
+        return self._given or RankingSettings.of(shop), self._asked(shop, self.rules)
+
+    def _asked(self, shop: Shop, rules: RuleSettings) -> Threshold | None:
+        return threshold_of(shop.gate, rules.min_precision, self.settings.triggers.offers)
 
     def set_rule(self, name: str, value: float) -> None:
         """Change one setting of the rules from the next step on.
 
         Raises:
-            InputError: there is no such rule, or it does not take this value; then nothing was changed.
+            InputError: there is no such rule, or it or the model does not take this value; then nothing was changed.
         """
         if name not in RuleSettings.model_fields:
             raise InputError(f"rule {name!r} does not exist, expected one of {', '.join(RuleSettings.model_fields)}")
         try:
-            self.rules = RuleSettings.model_validate(self.rules.model_dump() | {name: value})
+            rules = RuleSettings.model_validate(self.rules.model_dump() | {name: value})
         except ValidationError as exc:
             raise InputError(f"rule {name} = {value!r}: {exc.errors()[0]['msg']}; send another value") from exc
+        self.rules, self._threshold = rules, self._asked(self.shop, rules)
 
     # ------------------------------------------------------------------------------------------------ the whole way
     def step(
@@ -115,12 +131,22 @@ class Engine:
         self.mark("search")
         found = search(self.shop, sights, self.ranking.query_weights, self.ranking.nearest)  # -> nearest, in one search
         grounds = Grounds(
-            self.settings, self.rules, self.shop, self._pseudonyms, self.ranking, now, self.ranked, self.mark
+            self.settings,
+            self.rules,
+            self.shop,
+            self._pseudonyms,
+            self.ranking,
+            now,
+            self.ranked,
+            self.mark,
+            self._threshold,
+            self.recalibration,
         )
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
         for moment, sight, near in zip(moments, sights, found, strict=True):
             session = moment.event.session
+            self._hear(moment)
             before = changed.get(session) or states.get(session)
             told = before.said if before is not None and not self.forgets else said.NOTHING
             ranking = None
@@ -182,6 +208,14 @@ class Engine:
         if isinstance(moment.event, Event):
             self.shop.met(moment.event)
         return needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers)
+
+    def _hear(self, moment: Moment) -> None:
+        """What was said to the session before is held against what it does."""
+        event = moment.event
+        if self.recalibration is None or not isinstance(event, Event) or event.item_id is None or moment.silent:
+            return
+        if event.kind in LEARNING_KINDS:
+            self.recalibration.met(event.session, event.item_id, event.time)
 
     def _rank(self, moment: Moment, sight: Sight, near: Codes) -> Ranking:
         if moment.lead is not None and (code := self.shop.vocabulary.code(moment.lead)) >= 0:

@@ -18,6 +18,10 @@ class Exit(enum.IntEnum):
 
     STOPPED = 0
     """A stop was asked for before the worker was ready, or a clean stop took too long."""
+    USAGE = 2
+    """A setting is wrong; the message says which. Starting again does not help."""
+    CRASHED = 70
+    """A part of it failed in a way that has no code of its own; the log has the exception."""
     FOREIGN_STATE = 72
     """A write to a partition of the state that this worker does not own."""
     BATCHER = 73
@@ -32,6 +36,8 @@ class Exit(enum.IntEnum):
     """The catalogue, knowledge, control or learned topic can no longer be read."""
     HOLE = 78
     """An offset is missing between what was committed and what was read."""
+    STATE = 79
+    """The local copy of the state cannot be opened, read or written, or stands beyond its changelog."""
 
 
 def die(code: Exit, why: object) -> None:

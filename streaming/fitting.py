@@ -22,9 +22,13 @@ from index.calibration import Calibration
 from index.candidates import Column
 from index.forest import Forest
 from index.forest_fitting import ForestSettings
+from index.gate import Gate
+from index.gate_fitting import fit_gate
 from index.tables import TableSettings
 from index.tuning import Samples, Tuned, tune
+from streaming import gating
 from streaming.forest_choice import Asked, grow_forest
+from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 from streaming.items import Shop
 from streaming.ranking import DIGITS, RankingSettings, Raw, decayed, gather
 from streaming.reranking import PARTS, shortlist
@@ -38,9 +42,6 @@ MOST = 500_000
 """Newest events that are looked at: enough to tell weights by, and no second fit of a past of any size."""
 LAST = 0.1
 """Of the events, what is set aside where sessions end by themselves."""
-HORIZON_EVENTS = 5
-HORIZON_MS = 1_800_000
-"""What a score is a probability of: that the item comes within so many events and so much time."""
 TOP = 20
 """Candidates of each moment that the calibration looks at."""
 AT_ONCE = 256
@@ -64,6 +65,9 @@ class Held:
 
     before: pl.DataFrame
     moments: list[Moment]
+    """After which something came."""
+    endings: list[Moment]
+    """Of the same sessions and others, at their last event, in proportion; none where sessions never end."""
 
 
 def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> Held:
@@ -81,12 +85,17 @@ def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> He
         before = numbered.filter(pl.col("place") < pl.col("size") - 2)
         asked = numbered.filter(pl.col("size") >= 3)
         moments = [moment for moment in _moments(asked) if len(moment.coming) == 1 and moment.history]
+        endings = []
     else:
         cut = numbered["time"][int(len(numbered) * (1 - LAST))] if len(numbered) else 0
         begun = pl.col("time").min().over("session_id")
         before = numbered.filter(pl.col("time") < cut)
-        moments = [moment for moment in _moments(numbered.filter(begun >= cut)) if moment.coming]
-    return Held(before.drop("place", "size"), _drawn(moments, count))
+        newest = numbered["time"][-1] if len(numbered) else 0
+        every = list(_moments(numbered.filter(begun >= cut), endings=True))
+        moments = [moment for moment in every if moment.coming]
+        endings = [moment for moment in every if not moment.coming and moment.time + HORIZON_MS <= newest]
+    some = round(len(endings) * min(1.0, count / max(len(moments), 1)))
+    return Held(before.drop("place", "size"), _drawn(moments, count), _drawn(endings, some))
 
 
 def _drawn(moments: Iterable[Moment], count: int) -> list[Moment]:
@@ -104,8 +113,8 @@ def _drawn(moments: Iterable[Moment], count: int) -> list[Moment]:
     return [moment for _, _, moment in sorted(turns, key=itemgetter(0, 1))[:count]]
 
 
-def _moments(events: pl.DataFrame) -> Iterator[Moment]:
-    """Every event of every session but its last, with what came before and after."""
+def _moments(events: pl.DataFrame, *, endings: bool = False) -> Iterator[Moment]:
+    """Every event of every session but its last, with what came before and after; with `endings` its last, too."""
     columns = events.select("session_id", "item_id", "kind", "time")
     for (session,), rows in columns.group_by("session_id", maintain_order=True):
         items, kinds, times = (rows[name].to_list() for name in ("item_id", "kind", "time"))
@@ -114,7 +123,7 @@ def _moments(events: pl.DataFrame) -> Iterator[Moment]:
             for n, (item, kind, time) in enumerate(zip(items, kinds, times, strict=True))
         ]
         pairs = list(zip(items, times, strict=True))
-        for place in range(len(steps) - 1):
+        for place in range(len(steps) - (not endings)):
             yield Moment(
                 str(session),
                 tuple(steps[max(0, place - 19) : place + 1]),
@@ -153,6 +162,7 @@ class Chosen:
 
     ranking: RankingSettings
     calibration: Calibration
+    gate: Gate
     tuned: Tuned
     moments: int
     """That it was chosen on."""
@@ -174,14 +184,17 @@ def choose_on(
     settings: RankingSettings,
     *,
     ordered: bool,
+    endings: Sequence[Moment] = (),
     forest: ForestSettings | None = None,
 ) -> Chosen:
-    """Weights that rank what came next high, the forest that ranks the best once more, and the calibration of the
-    scores that they give.
+    """Weights that rank what came next high, the forest that ranks the best once more, the calibration of the scores
+    that they give, and the gate of whole predictions.
 
     Args:
         shop: its tables fitted on what is before the moments; its whole catalogue in it.
         ordered: what comes next is asked for; else all that comes within the horizon, in any order.
+        endings: moments after which nothing came. They say nothing of an order, and as much as others of how often
+            something comes.
         forest: how it is grown; None: none is.
     """
     # An item that nobody could have had yet is never right here, and would teach that what it borrows is worth nothing.
@@ -192,10 +205,11 @@ def choose_on(
     least = LEAST_PRIOR * max(weights.values())
     ranking = replace(settings, **weights | {"prior": max(weights["prior"], least)})
     shop.lane.open(True)
-    shown = list(candidates_of(shop, moments, ranking))
+    every = [*moments, *endings]
+    shown = list(candidates_of(shop, every, ranking))
     allowed = [_allowed(shop, moment, raw, ranking) for moment, raw in shown]
     scores = [(raw.parts * ranking.weights).sum(axis=1).round(DIGITS) for _, raw in shown]
-    tables = shop.tables.settings
+    grown = None
     if forest is not None and shown:
         asked = [
             Asked(
@@ -203,18 +217,26 @@ def choose_on(
             )
             for (moment, raw), z, may in zip(shown, scores, allowed, strict=True)
         ]
-        grown = grow_forest(asked, _folds(moments), forest)
-        if grown is not None:
-            calibration = _calibration(shop, shown, allowed, grown.out_of_fold)
-            if calibration.calibrated:
-                curves = [
-                    Curve(name, "ndcg_10", "trees", [float(n + 1) for n in range(len(told))], told)
-                    for name, told in grown.ndcg_10.items()
-                ]
-                return Chosen(
-                    ranking, calibration, tuned, len(moments), tables, forest=grown.forest, curves=tuple(curves)
-                )
-    return Chosen(ranking, _calibration(shop, shown, allowed, scores), tuned, len(moments), tables)
+        grown = grow_forest(asked, _folds(every), forest)
+    if grown is not None:
+        calibration, gate = _trusted(shop, shown, allowed, grown.out_of_fold, ranking)
+        if calibration.calibrated:
+            curves = tuple(
+                Curve(name, "ndcg_10", "trees", [float(n + 1) for n in range(len(told))], told)
+                for name, told in grown.ndcg_10.items()
+            )
+            return Chosen(
+                ranking,
+                calibration,
+                gate,
+                tuned,
+                len(moments),
+                shop.tables.settings,
+                forest=grown.forest,
+                curves=curves,
+            )
+    calibration, gate = _trusted(shop, shown, allowed, scores, ranking)
+    return Chosen(ranking, calibration, gate, tuned, len(moments), shop.tables.settings)
 
 
 def _folds(moments: Sequence[Moment]) -> NDArray[np.uint8]:
@@ -256,31 +278,57 @@ def _samples(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingS
     )
 
 
-def _calibration(
+def _trusted(
     shop: Shop,
     found: Sequence[tuple[Moment, Raw]],
     allowed: Sequence[NDArray[np.bool_]],
     ordered_by: Sequence[Column],
-) -> Calibration:
-    """
+    settings: RankingSettings,
+) -> tuple[Calibration, Gate]:
+    """What scores are worth as probabilities of each offer, and of the whole.
+
     Args:
         allowed: of each moment, which candidates could have been offered.
         ordered_by: of each moment, (candidates,), what they are ordered by.
     """
-    scores, contexts, hits, sessions = [], [], [], []
-    for (moment, raw), may, order in zip(found, allowed, ordered_by, strict=True):
-        kept = np.flatnonzero(may)
-        z = order[kept]
-        top = np.argsort(-z, kind="stable")[:TOP]
-        soon = {item for item, time in moment.coming if time - moment.time <= HORIZON_MS}
-        ids = shop.vocabulary.ids(raw.codes[kept[top]])
-        scores.append(z[top].round(DIGITS))
-        contexts.append(np.tile(raw.context, (len(top), 1)))
-        hits.append(np.array([item in soon for item in ids], bool))
-        sessions.append(np.full(len(top), xxh3_64_intdigest(moment.session.encode()) >> 1, np.int64))
-    if not scores:
-        return Calibration.none("no moments to calibrate on, expected sessions of two events or more")
-    return calibrate(*(np.concatenate(each) for each in (scores, contexts, hits, sessions)))
+    if not found:
+        why = "no moments to calibrate on, expected sessions of two events or more"
+        return Calibration.none(why), Gate.none(why)
+    tops = [_top(may, order) for may, order in zip(allowed, ordered_by, strict=True)]
+    scores = [order[top].round(DIGITS) for order, top in zip(ordered_by, tops, strict=True)]
+    hits, sessions = [], []
+    for (moment, raw), top in zip(found, tops, strict=True):
+        soon = [item for item, time in moment.coming if time - moment.time <= HORIZON_MS]
+        hits.append(np.isin(raw.codes[top], shop.vocabulary.codes(soon)))
+        sessions.append(xxh3_64_intdigest(moment.session.encode()) >> 1)
+    sizes = [len(top) for top in tops]
+    calibration = calibrate(
+        np.concatenate(scores),
+        np.repeat(np.array([raw.context for _, raw in found]), sizes, axis=0),
+        np.concatenate(hits),
+        np.repeat(np.array(sessions, np.int64), sizes),
+    )
+    if not calibration.calibrated:
+        return calibration, Gate.none(f"scores are not calibrated: {calibration.why}")
+    spoken = [number for number, size in enumerate(sizes) if size]
+    rows = [
+        gating.features(
+            calibration.apply(scores[number], found[number][1].context).tolist(),
+            scores[number][: gating.OFFERS].tolist(),
+            (found[number][1].parts[tops[number][0]] * settings.weights).tolist(),
+            found[number][1].context,
+            found[number][0].history,
+        )
+        for number in spoken
+    ]
+    right = np.array([hits[number][: gating.OFFERS].any() for number in spoken], np.bool_)
+    return calibration, fit_gate(gating.FEATURES, np.array(rows), right, np.array(sessions, np.int64)[spoken])
+
+
+def _top(may: NDArray[np.bool_], order: Column) -> NDArray[np.int64]:
+    """Places of the best of those that could have been offered, best first."""
+    kept = np.flatnonzero(may)
+    return kept[np.argsort(-order[kept], kind="stable")[:TOP]]
 
 
 def _allowed(shop: Shop, moment: Moment, raw: Raw, settings: RankingSettings) -> NDArray[np.bool_]:

@@ -54,10 +54,12 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     if min(len(half.answered().sizes) for half in halves) < LEAST // 2:
         return None
     grown = [grow(halves[1 - fold], RISING, settings, aside=halves[fold], names=FEATURES) for fold in (0, 1)]
-    trees = max(1, round(sum(each.trees for each in grown) / 2))
-    whole = grow(lists, RISING, replace(settings, trees=trees), names=FEATURES)
+    settled = replace(settings, trees=max(1, round(sum(each.trees for each in grown) / 2)))
+    whole = grow(lists, RISING, settled, names=FEATURES)
+    # Of as many trees as the one that is served: with more or fewer, scores would be of another scale than its.
+    apart = [grow(halves[1 - fold], RISING, settled, names=FEATURES).forest for fold in (0, 1)]
     out_of_fold = [
-        reordered(moment.z, moment.best.places, moment.best.rows, grown[fold].forest)
+        reordered(moment.z, moment.best.places, moment.best.rows, apart[fold])
         for moment, fold in zip(asked, folds.tolist(), strict=True)
     ]
     return ForestChoice(

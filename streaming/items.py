@@ -25,18 +25,22 @@ from index.cold_lane import ColdLane
 from index.cooccurrence import CoOccurrence
 from index.errors import IndexingError
 from index.forest import Forest
+from index.gate import Gate
 from index.lesson import Lesson
+from index.logistic import Logistic
 from index.model import ModelFolder
 from index.nearest import kind_for
 from index.session_knn import SessionKnn
 from index.tables import Tables
 from index.vector_index import VectorIndex
 from index.vocabulary import Codes
+from streaming import gating, intent
 from streaming.errors import InputError
 from streaming.intake import Event
 from streaming.item_rows import items_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
+from streaming.topics import source_of
 
 Vector = NDArray[np.float32]
 Words = tuple[str | None, ...]
@@ -91,6 +95,8 @@ class Shop:
         self.ranking = dict(ranking or {})
         self.calibration = calibration or Calibration.none("the model brings no calibration")
         self.forest = forest
+        self.gate = Gate.none("the model brings no gate")
+        self.intents: dict[str, Logistic] = {}
         self.snapshot = f"{texts.digest}-{self.tables.digest}"
         """Names the vector space: equal snapshots, equal vectors."""
         self.items: dict[str, Item] = {}
@@ -138,7 +144,7 @@ class Shop:
     def of(cls, model: ModelFolder, texts: TextEncoder) -> Shop:
         """A shop without items, with a model. The vectors of the items that the model knows are those of the model, as
         long as the catalogue describes the items alike."""
-        calibration = model.manifest.settings.get("calibration")
+        calibration, gate = (model.manifest.settings.get(name) for name in ("calibration", "gate"))
         shop = cls(
             texts,
             model.tables,
@@ -150,6 +156,8 @@ class Shop:
             described={item.item_id: description(item) for item in items_of(model.items)},
             marks={source_of(name): mark for name, mark in model.manifest.learned.items()},
         )
+        shop.gate = Gate.from_dict(gate, gating.FEATURES) if gate else shop.gate
+        shop.intents = intent.heads_of(model.manifest.settings.get("intent", {}))
         codes = shop.vocabulary.codes(model.items["item_id"].to_list())
         shop.lane.meet(codes, shop.index.vectors(codes))
         return shop
@@ -388,13 +396,3 @@ def description(item: Item) -> str:
 
 def _text(item: Item) -> str:
     return item_text(item.title, item.brand, item.category)
-
-
-def source_of(name: str) -> tuple[str, int]:
-    """Topic and partition of a source.
-
-    >>> source_of("clicks/3")
-    ('clicks', 3)
-    """
-    topic, _, partition = name.rpartition("/")
-    return topic, int(partition)

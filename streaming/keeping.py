@@ -28,8 +28,9 @@ from index.model import ModelFolder
 from index.session_knn import SessionKnn
 from index.tables import COUNTS, SESSIONS
 from streaming.errors import InputError
-from streaming.items import Shop, source_of
+from streaming.items import Shop
 from streaming.settings import WorkerSettings
+from streaming.topics import source_of
 
 logger = logging.getLogger(__name__)
 
@@ -154,9 +155,13 @@ def opened(worker: WorkerSettings, load: Callable[[], Texts]) -> tuple[Texts, Sh
 
 
 async def keep(
-    worker: WorkerSettings, shop: Callable[[], Shop], in_model_thread: Callable[..., Awaitable[Any]]
+    worker: WorkerSettings,
+    shop: Callable[[], Shop],
+    in_model_thread: Callable[..., Awaitable[Any]],
+    unkept: Callable[[str | None], None],
 ) -> None:
-    """Writes a snapshot now and then, for ever. A disk that is full costs the snapshot and nothing else."""
+    """Writes a snapshot now and then, for ever. A disk that is full costs the snapshot and nothing else: `unkept` hears
+    why, and none once it was written."""
     folder = worker.data_dir / FOLDER
     while True:
         await asyncio.sleep(worker.keep_s)
@@ -166,4 +171,7 @@ async def keep(
         try:
             await asyncio.to_thread(learnt.save, folder)
         except OSError as exc:
+            unkept(f"what was learned cannot be kept in {folder}: {exc}")
             logger.warning("what was learned cannot be kept in %s: %s", folder, exc)
+        else:
+            unkept(None)

@@ -1,8 +1,8 @@
 """A worker's own pages: alive, ready, metrics, and the states it holds. On loopback, if nobody says otherwise.
 
     /live     200 while the process works; 503 with the reason when the event loop stands still
-    /ready    200 while it owns partitions, is caught up and reads; 503 with the reason
-    /full     200 while all is done for each event; 503 with the level and the reason while there is no time for it
+    /ready    200 while it is caught up and events are decided; 503 with the reason
+    /full     200 while all is done for each event; 503 with the reasons: a lower level, a failing engine, a full disk
     /metrics  Prometheus' text format
     /learned  {"digest": ..., "records": ..., "marks": {"clicks/0": ...}}: what was learned; equal digests, equal tables
     /states   {"partitions": [...], "states": {session's pseudonym: hex of the encoded state}}; to loopback alone

@@ -173,6 +173,8 @@ class Ranking:
     """Whether scores are probabilities."""
     shift: float | None = None
     """As `Sight.shift`."""
+    context: tuple[float, ...] = ()
+    """As `Raw.context`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +206,11 @@ class Raw(NamedTuple):
     pairs: Codes
     alike: Codes
     context: tuple[float, ...]
-    """What the session as a whole says of how sure the best are, for the calibration; `CONTEXT`."""
+    """What the session as a whole says of how sure the best are, for the calibration; `gating.CONTEXT`."""
     seen: bool
     """The session's vector had its say."""
     known: Codes
     """Items of the history, oldest first."""
-
-
-CONTEXT = ("best_counts", "best_neighbours", "best_text", "log_history")
-"""Features of `Raw.context`, in order."""
 
 
 def gather(
@@ -248,7 +246,7 @@ def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Rank
     elif raw.parts[:, : _NEIGHBOURS + 1].any():
         level = "graph"
     scored = Scored(shop.vocabulary, raw.codes, z, scores, parts, raw.pairs, raw.alike)
-    return Ranking(scored, level, sight.words, shop.calibration.calibrated, sight.shift)
+    return Ranking(scored, level, sight.words, shop.calibration.calibrated, sight.shift, raw.context)
 
 
 def ranked(raw: Raw, z: Column, shop: Shop) -> Column:

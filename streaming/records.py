@@ -57,18 +57,12 @@ Triple = Annotated[list[str], Meta(min_length=3, max_length=3, description="head
 
 Kind = Literal["view", "click", "search", "cart_add", "cart_remove", "purchase", "impression", "exit"]
 Trigger = Literal[
-    "cold_start",
-    "next_item",
-    "repeat_interest",
-    "intent_shift",
-    "cart_idle",
-    "exit_intent",
-    "price_drop",
+    "cold_start", "next_item", "repeat_interest", "intent_shift", "cart_idle", "exit_intent", "price_drop",
     "back_in_stock",
-]
+]  # fmt: skip
 Level = Literal["full", "cached", "graph", "popular"]
 Arm = Literal["treatment", "holdout"]
-Rule = Literal["no_consent", "gone", "trigger_cooldown", "quiet", "daily_cap", "small_gain", "holdout"]
+Rule = Literal["no_consent", "gone", "trigger_cooldown", "quiet", "daily_cap", "small_gain", "unsure", "holdout"]
 """Why a prediction was held back, in the order in which the rules are asked."""
 
 CLICK_KINDS = frozenset({"click", "cart_add", "cart_remove", "purchase", "impression"})
@@ -296,6 +290,8 @@ class Prediction(Record, kw_only=True):
     """Whether `score` and `intent` were calibrated on data."""
     intent: Intent | None = None
     """Absent until a model gives it."""
+    chance: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Probability that any of its items comes within the horizon; absent: the model has no gate."""
     model: str
     """The model that made it."""
     index: IndexVersion

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from index.gate import Threshold
 from streaming import said
 from streaming.ranking import Selection
 from streaming.records import Arm, Rule
@@ -21,17 +22,28 @@ class Held:
 
 
 def held_back(
-    fired: Fired, state: SessionState, selection: Selection, time: int, day: int, arm: Arm, rules: RuleSettings
+    fired: Fired,
+    state: SessionState,
+    selection: Selection,
+    time: int,
+    day: int,
+    arm: Arm,
+    rules: RuleSettings,
+    *,
+    chance: float | None = None,
+    threshold: Threshold | None = None,
 ) -> Held | None:
     """The first rule that forbids sending; None: it is sent.
 
     `gone`: all that would be offered was bought or went out of stock. The intervals hold both ways, so that a late
-    event does not slip through. `small_gain` compares with what is live; where nothing is, nothing is too little. The
-    hold-out comes last, so that both arms see the same throttle.
+    event does not slip through. `small_gain` compares with what is live; where nothing is, nothing is too little.
+    `unsure` is asked where a threshold is given. The hold-out comes last, so that both arms see the same throttle.
 
     Args:
         time: the event's.
         day: its day number in the visitor's time zone.
+        chance: that any of the offers comes.
+        threshold: of the precision that was asked for; None: none was.
     """
     told = state.said
     if not consent_of(state, rules.assume_consent):
@@ -47,6 +59,8 @@ def held_back(
         return Held("daily_cap", f"{today} predictions today")
     if said.live(told, time) and fired.gain < rules.min_gain:
         return Held("small_gain", f"a gain of {fired.gain:.4f} over what is live")
+    if threshold is not None and chance is not None and chance < threshold.probability:
+        return Held("unsure", f"a chance of {chance:.4f}, under {threshold.probability:.4f} for {threshold.precision}")
     if arm == "holdout":
         return Held("holdout", f"one of the {rules.holdout_percent} % who are sent nothing")
     return None

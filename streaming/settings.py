@@ -83,6 +83,9 @@ class RuleSettings(Section):
     """Least time between two predictions of the same trigger to one session."""
     min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
     """How much the head of the ranking must score above the best offer that is still live."""
+    min_precision: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Least share of predictions of which some offer comes within the horizon; what the model's gate gives less than
+    its threshold for that is held back. 0: nothing is. Needs a model with a gate that keeps it."""
     holdout_percent: Annotated[int, Field(ge=0, le=100)] = 0
     """Share of visitors who are sent nothing, to measure against; by HMAC of the user, else the session."""
     assume_consent: bool = True
@@ -95,7 +98,10 @@ class TriggerSettings(Section):
     cart_idle_ms: Annotated[int, Field(ge=1000)] = 300_000
     """A cart that is not empty and sees no event for this long."""
     exit_views: Annotated[int, Field(ge=1)] = 2
-    """On `exit`: views that make a visitor worth a word where the cart is empty."""
+    """On leaving: views that make a visitor worth a word where the cart is empty."""
+    exit_leaving: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """From which probability of leaving on such a visitor counts as one who leaves, without an `exit`. 1: from none.
+    Of use with a model that tells it."""
     repeat_item: Annotated[int, Field(ge=2)] = 3
     """Visits of one item that show an interest in it, among the events that the state remembers."""
     repeat_category: Annotated[int, Field(ge=2)] = 5
@@ -164,6 +170,9 @@ class WorkerSettings(Section):
     """How often what was learned live is written to the data folder, from where a restart goes on."""
     learn: bool = True
     """Counts follow the stream. Off: they stay as the model folder has them, so that two runs give the same bytes."""
+    recalibrate: bool = False
+    """Scores and chances follow what came of them: their log-odds are corrected, within bounds, by what this worker's
+    own sessions did. Kept in memory: it begins anew with the process and the model, and workers differ in it."""
     session_lessons: Annotated[int, Field(ge=0)] = 200
     """Events of one session that teach; what comes after them does not, so that no bot decides what goes with what."""
     session_events_per_s: Annotated[int, Field(ge=0, le=9)] = 0

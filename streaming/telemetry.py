@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from streaming.decisions import Decision
 from streaming.intake import Event
+from streaming.recalibrating import Recalibration
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -54,6 +55,8 @@ class Metrics:
         )
         self.taught = Counter("beforehand_lessons", "Events that taught what goes with what", registry=registry)
         self.labels = Counter("beforehand_labels", "What heads said of events", ["head"], registry=registry)
+        self.said = Gauge("beforehand_chance_said", "Mean of chances said lately", ["of"], registry=registry)
+        self.seen = Gauge("beforehand_chance_seen", "Share of them that came", ["of"], registry=registry)
         self.closed = Counter("beforehand_sessions_closed", "Sessions that ended", registry=registry)
         self.dead_letters = Counter("beforehand_dead_letters", "Records set aside", ["error"], registry=registry)
         self.broadcast = Counter(
@@ -62,6 +65,15 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        self.engine_failures = Counter(
+            "beforehand_engine_failures",
+            "Steps of the engine that failed, and were tried again in parts",
+            registry=registry,
+        )
+        self.engine_failure: tuple[float, str] | None = None
+        """The last of them: when, by `time.monotonic`, and how."""
+        self.under_way: tuple[str, float] | None = None
+        """The stage of a batch that is under way, and since when, by `time.monotonic`."""
         self.batches = Counter("beforehand_batches", "Batches done", registry=registry)
         self.batch_events = Histogram("beforehand_batch_events", "Events in a batch", buckets=_SIZES, registry=registry)
         self.stage_seconds = Histogram(
@@ -101,11 +113,18 @@ class Metrics:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time one stage of a batch."""
-        start = time.perf_counter()
+        self.under_way, start = (name, time.monotonic()), time.perf_counter()
         try:
             yield
         finally:
+            self.under_way = None
             self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+
+    def engine_failed(self, errors: Sequence[Exception]) -> None:
+        """The engine failed so often in a batch."""
+        if errors:
+            self.engine_failures.inc(len(errors))
+            self.engine_failure = time.monotonic(), repr(errors[-1])
 
     def worked(self, events: int, decisions: Iterable[Decision]) -> None:
         """A batch of so many records is done, and led to these decisions."""
@@ -113,6 +132,12 @@ class Metrics:
         self.batch_events.observe(events)
         for decision in decisions:
             self._decided(decision)
+
+    def recalibrated(self, told: Recalibration | None) -> None:
+        """What was said lately, uncorrected, and what came of it; nothing where nobody notes it."""
+        for of, correction in () if told is None else (("offer", told.offers), ("prediction", told.predictions)):
+            self.said.labels(of).set(correction.said)
+            self.seen.labels(of).set(correction.seen)
 
     def _decided(self, decision: Decision) -> None:
         spoken = decision.prediction

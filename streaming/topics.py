@@ -112,3 +112,13 @@ def changelog(settings: TopicSettings) -> str:
     'beforehand.worker-sessions-changelog'
     """
     return f"{group(settings)}-sessions-changelog"
+
+
+def source_of(name: str) -> tuple[str, int]:
+    """Topic and partition of a source.
+
+    >>> source_of("clicks/3")
+    ('clicks', 3)
+    """
+    topic, _, partition = name.rpartition("/")
+    return topic, int(partition)

@@ -54,6 +54,7 @@ def fired(
     *,
     items: Mapping[str, Item],
     shift: float | None = None,
+    leaving: float | None = None,
 ) -> Fired | Quiet:
     """The trigger that wins, or why there is none.
 
@@ -61,6 +62,7 @@ def fired(
         state: after the moment, with what was said up to now.
         items: the catalogue, for the categories.
         shift: cosine of the session's vector with its slow mean; None: not known.
+        leaving: probability that the visitor leaves now; None: not known.
 
     What is due or noticed has one trigger. Those of an event would offer the same items, so that their gains are equal
     and the most urgent wins, by `URGENCY`. `cold_start` comes with the first event and never again; `exit_intent` was
@@ -77,8 +79,8 @@ def fired(
     else:
         if moment.first:
             candidates.append(Fired("cold_start", selection.gain))
-        if kind == "exit" and _worth_a_word(state, settings) and not said.last_time(state.said, "exit_intent"):
-            candidates.append(Fired("exit_intent", selection.gain))
+        if _leaves(kind, leaving, settings) and _worth_a_word(state, settings):
+            candidates += [] if said.last_time(state.said, "exit_intent") else [Fired("exit_intent", selection.gain)]
         if kind in VISIT_KINDS and event.item_id is not None:
             marks = tuple(_interests(event.item_id, state, settings, items))
             candidates += [Fired("repeat_interest", selection.gain, marks)] if marks else []
@@ -99,6 +101,10 @@ def fired(
 def needs_ranking(kind: str | None, first: bool, state: SessionState, settings: TriggerSettings) -> bool:
     """Whether a trigger could fire at all; where not, nothing needs to be searched."""
     return first or kind is None or kind in INTEREST_KINDS or (kind == "exit" and _worth_a_word(state, settings))
+
+
+def _leaves(kind: str | None, leaving: float | None, settings: TriggerSettings) -> bool:
+    return kind == "exit" or (leaving is not None and settings.exit_leaving < 1 and leaving >= settings.exit_leaving)
 
 
 def _worth_a_word(state: SessionState, settings: TriggerSettings) -> bool:

@@ -23,7 +23,7 @@ from streaming.items import Shop
 from streaming.privacy import Pseudonyms
 from streaming.records import Learned
 from streaming.sessions import SessionState
-from streaming.settings import Settings
+from streaming.settings import RuleSettings, Settings
 from streaming.shop import ShopInfo
 from streaming.topics import BROWSES, SOURCES
 
@@ -58,7 +58,8 @@ def warm() -> None:
         shop = Shop.open(Path(folder) / "model", texts)
         # One item is worded anew, so that vectors beside the snapshot are met too.
         shop.upsert([*items_of(items.with_columns(title=pl.col("title").replace("kind 0 number 0", "another kind")))])
-        engine = Engine(Settings(no_pseudonyms=True), shop, shop.encoder, Pseudonyms(None))
+        settings = Settings(no_pseudonyms=True, rules=RuleSettings())  # whatever an operator asks of other models
+        engine = Engine(settings, shop, shop.encoder, Pseudonyms(None))
         states: dict[str, SessionState] = {}
         for place in range(EVENTS):
             at = _HOUR_MS * (SESSIONS + 1) + 1000 * place

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,6 +118,19 @@ class WorkerProcess:
             raise OSError(f"pages.json is of process {where['pid']}, not {self.pid}")
         with urllib.request.urlopen(f"http://127.0.0.1:{where['port']}{path}", timeout=timeout) as answer:
             return str(answer.read().decode())
+
+    def says_no(self, path: str, timeout: float = 10) -> str | None:
+        """The reason on a page such as `/ready`; none where it says yes.
+
+        Raises:
+            OSError: the pages are not up, or do not answer.
+        """
+        try:
+            self.page(path, timeout)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return str(refused.read().decode()).strip()
+        return None
 
     def states(self) -> dict[str, Any]:
         """What this worker owns: `{"partitions": [...], "states": {pseudonym: state in hex}}`."""

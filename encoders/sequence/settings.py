@@ -43,7 +43,7 @@ class SequenceSettings:
     epochs: int = 15
     """Times that every session is seen, at most."""
     patience: int = 3
-    """Epochs without a gain on sessions set aside after which training stops."""
+    """Epochs without a gain on sessions set aside after which training comes to its end."""
     learning_rate: float = 0.002
     """Of AdamW, at its height."""
     decay: float = 1e-4

@@ -31,6 +31,8 @@ Note = Callable[[int, int], None]
 DISTILLED = 0.5
 """What the teacher's opinion weighs beside what really came."""
 DEPTH = 10
+COOLING = 3
+"""Epochs over which the learning rate comes down once no more is gained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +169,8 @@ class _Run:
             best = max(curve.ndcg_10)
         since = time.process_time()
         for epoch in range(begun, self._settings.epochs):
-            self._fit_into(self._settings.budget_s, curve.cpu_s)
-            waited = len(curve.ndcg_10) - 1 - int(np.argmax(curve.ndcg_10)) if curve.ndcg_10 else 0
-            if waited >= self._settings.patience or epoch >= self._epochs:
+            self._plan(curve)
+            if epoch >= self._epochs:
                 break
             curve.loss.append(self._epoch(epoch))
             curve.ndcg_10.append(float(self.examined().mean(dtype=np.float64)))
@@ -222,11 +223,14 @@ class _Run:
             return (step + 1) / warm
         return 0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, whole - warm))))
 
-    def _fit_into(self, budget_s: float, cpu_s: Sequence[float]) -> None:
-        """Plans fewer epochs where those that are done say that not all will be over in time, so that the learning rate
-        has come down by then."""
-        for done, spent in enumerate(cpu_s, 1):
-            self._epochs = min(self._epochs, max(done, int(budget_s * done / max(spent, 1e-9))))
+    def _plan(self, curve: Curve) -> None:
+        """Plans fewer epochs where those that are done say that not all will be over in time, or that no more is
+        gained: the learning rate comes down first, which is where much of the gain is."""
+        settings = self._settings
+        for done, spent in enumerate(curve.cpu_s, 1):
+            self._epochs = min(self._epochs, max(done, int(settings.budget_s * done / max(spent, 1e-9))))
+            if done - 1 - int(np.argmax(curve.ndcg_10[:done])) >= settings.patience:
+                self._epochs = min(self._epochs, done + COOLING)
 
     def _told(self, terms: JointTerms, source: np.random.Generator) -> torch.Tensor:
         """What text and facts add to the loss."""

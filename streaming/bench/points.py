@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,22 @@ class Sample:
             stages_s={stage: metric(page, f"{CPU}_total", {"stage": stage}) for stage in STAGES},
             batches=metric(page, "beforehand_batches_total"),
         )
+
+    @classmethod
+    def all(cls, samples: Sequence[Sample]) -> Sample:
+        """Of several workers together."""
+        first, *others = samples
+        for each in others:
+            first = cls(
+                events=first.events + each.events,
+                cpu_s=first.cpu_s + each.cpu_s,
+                rss_mb=first.rss_mb + each.rss_mb,
+                queue=first.queue + each.queue,
+                lag=first.lag + each.lag,
+                stages_s={stage: spent + each.stages_s[stage] for stage, spent in first.stages_s.items()},
+                batches=first.batches + each.batches,
+            )
+        return first
 
 
 @dataclass(slots=True)

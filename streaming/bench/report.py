@@ -26,14 +26,22 @@ class Size:
     items: int
     point: Point
     peak: Point | None = None
+    scaled: Point | None = None
+    """The peak of several workers."""
     sweep: list[Point] = field(default_factory=list)
     """In the order of their rates."""
+
+    def points(self) -> list[Point]:
+        """All that was measured."""
+        return [point for point in (self.point, self.peak, self.scaled, *self.sweep) if point is not None]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         found: dict[str, Any] = {"items": self.items, **self.point.as_json()}
         if self.peak is not None:
             found["peak"] = self.peak.as_json()
+        if self.scaled is not None:
+            found["scaled"] = self.scaled.as_json()
         if self.sweep:
             found["sweep"] = [each.as_json() for each in self.sweep]
             found["highest_rate_per_s"] = highest(self.sweep)
@@ -72,7 +80,7 @@ class Report:
 
     def faults(self) -> dict[str, int]:
         """What must not be: events without an answer, and answers to nothing."""
-        points = [point for size in self.sizes for point in (size.point, size.peak, *size.sweep) if point is not None]
+        points = [point for size in self.sizes for point in size.points()]
         found = {
             "unmatched": sum(point.unmatched for point in points),
             "strangers": sum(point.strangers for point in points),
@@ -132,6 +140,8 @@ class Report:
             console.print(f"{size.items:,} items: {_stages(size.point)}", soft_wrap=True)
             if size.peak is not None:
                 console.print(f"{size.items:,} items, all at once: {_stages(size.peak)}", soft_wrap=True)
+            if size.scaled is not None:
+                console.print(f"several workers over one: {size.scaled.costs['over_one']}", soft_wrap=True)
             if size.sweep:
                 rate = highest(size.sweep)
                 found = f"{rate:,.0f} events/s" if rate else "none that was tried"
@@ -150,6 +160,8 @@ class Report:
                 yield f"  at {point.rate:,.0f}/s", point
             if size.peak is not None:
                 yield "  all at once", size.peak
+            if size.scaled is not None:
+                yield f"  to {size.scaled.costs['over_one']['workers']} workers", size.scaled
         for reference in self.references:
             yield reference.name, reference.point
             if reference.peak is not None:
@@ -187,7 +199,9 @@ def _stages(point: Point) -> str:
     parts = [f"{name} {spent:,.0f}" for name, spent in stages.items()]
     levels = ", ".join(f"{level} {count:,}" for level, count in point.levels.most_common())
     around = ", ".join(
-        f"{n.removesuffix('_cpu_us_per_event')} {v:,.0f}" for n, v in point.costs.items() if n != "worker"
+        f"{n.removesuffix('_cpu_us_per_event')} {v:,.0f}"
+        for n, v in point.costs.items()
+        if n.endswith("_cpu_us_per_event")
     )
     return (
         f"us of CPU an event: {', '.join(parts)} (beside it: {around}); {work.get('events_per_batch')} events a batch;"

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from streaming.bench.ground import Ground
 from streaming.bench.load import Load, ShopLog, Visit, generated, searches
 from streaming.bench.points import Point, Sample, Work, of_product, of_reference
 from streaming.bench.report import ECHO, STOCK, Reference, Report, Size, holds
+from streaming.bench.scaling import crew, over_one, sample_of
 from streaming.bench.usage import Usage
 from streaming.errors import BeforehandError, InputError
 from streaming.publisher import Publisher
@@ -62,6 +63,8 @@ class BenchOptions:
     sweep_s: float = 15.0
     peak: int = 5000
     """Events of the backlog that tells the most that can be worked off; 0: none."""
+    workers: int = 1
+    """More than one: after the backlog of one, as many events to so many workers."""
     references: bool = True
     gpu: bool = False
     brokers: str | None = None
@@ -77,6 +80,11 @@ class BenchOptions:
                 f"{self.warm_s:g} s to warm up of {self.seconds:g} s, and of {self.sweep_s:g} s of a sweep's steps;"
                 " expected less: give --seconds or --warm-up anew"
             )
+        if self.workers > 1 and (not self.peak or self.partitions < self.workers):
+            raise InputError(
+                f"{self.workers} workers, {self.partitions} partitions, a peak of {self.peak}; expected a partition for"
+                " each worker at least, and a backlog: give --partitions 8, and --peak"
+            )
 
 
 @dataclass(slots=True)
@@ -84,9 +92,11 @@ class Stand:
     """A worker that is ready, with its topics, and what is sent to it."""
 
     settings: Settings
-    process: WorkerProcess
+    processes: list[WorkerProcess]
     visits: Iterator[Visit]
     items: int
+    samples: list[list[Sample]] = field(default_factory=list)
+    """Of each process, whenever they were asked."""
 
 
 class Bench:
@@ -129,6 +139,8 @@ class Bench:
             if options.peak:
                 self._say(f"{options.peak:,} events at once to the product")
                 size.peak = await self._flown(ground, driver, stand, backlog(options.peak), float("inf"), 0)
+            if options.workers > 1 and size.peak is not None:
+                size.scaled = await self._scaled(ground, driver, stand, size.peak)
             if options.sweep:
                 size.sweep = await self._sweep(ground, driver, stand)
         return size
@@ -163,9 +175,20 @@ class Bench:
         return watch
 
     async def _sample(self, stand: Stand) -> Sample:
-        if not stand.process.running:
-            raise BeforehandError(f"the worker has ended:\n{stand.process.tail()}")
-        return Sample.of(await asyncio.to_thread(stand.process.page, "/metrics"))
+        stand.samples.append(await asyncio.to_thread(sample_of, stand.processes))
+        return Sample.all(stand.samples[-1])
+
+    async def _scaled(self, ground: Ground, driver: Driver, stand: Stand, one: Point) -> Point:
+        """The same backlog to several workers, after a part of it that warms them up."""
+        options, alone = self._options, stand.processes
+        self._say(f"{options.peak:,} events at once to {options.workers} workers")
+        with crew(alone[0], ground.folder, options.workers) as stand.processes:
+            await self._flown(ground, driver, stand, backlog(max(1, options.peak // 4)), float("inf"), 0)
+            point = await self._flown(ground, driver, stand, backlog(options.peak), float("inf"), 0)
+        stand.processes = alone
+        cost = one.costs["worker"]["cpu_us_per_event"], one.events_per_s
+        point.costs["over_one"] = over_one(cost, stand.samples[-2], stand.samples[-1], point.events_per_s)
+        return point
 
     async def _sweep(self, ground: Ground, driver: Driver, stand: Stand) -> list[Point]:
         """Points in the order of their rates."""
@@ -277,7 +300,7 @@ class Bench:
         process = WorkerProcess(settings, ground.folder, worker.COMMAND).start()
         try:
             _wait_ready(process, len(catalogue))
-            yield Stand(settings, process, searches(visits, catalogue) if options.encode else visits, len(catalogue))
+            yield Stand(settings, [process], searches(visits, catalogue) if options.encode else visits, len(catalogue))
         finally:
             process.stop(20)
 

@@ -11,6 +11,7 @@ from functools import cache
 
 from streaming.app import WorkerApp, create_app
 from streaming.bench.costs import StageCosts
+from streaming.process import made
 from streaming.settings import Settings
 
 COMMAND = (
@@ -23,7 +24,7 @@ COMMAND = (
 @cache
 def _app() -> WorkerApp:
     costs = StageCosts()
-    app = create_app(Settings.from_environment(), costs)
+    app = made(lambda: create_app(Settings.from_environment(), costs))
     app.engine.mark = costs.mark
     app.engine.forgets = True
     return app

@@ -43,6 +43,9 @@ def bench(
     peak: Annotated[
         int, typer.Option(min=0, help="Events sent at once for the most that is worked off; 0: none.")
     ] = 5000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=8, help="More than one: what so many get done of the same backlog, over one.")
+    ] = 1,
     references: Annotated[
         bool, typer.Option("--references/--no-references", help="Stock Faust and aiokafka alone, too.")
     ] = True,
@@ -78,6 +81,7 @@ def bench(
         sweep=sweep,
         sweep_s=sweep_seconds,
         peak=peak,
+        workers=workers,
         references=references,
         gpu=gpu,
         brokers=brokers,

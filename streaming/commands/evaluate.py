@@ -126,6 +126,7 @@ def evaluate(
     folder = ShopFolder(shop)
     events, items, facts = (folder.table(name)[0] for name in ("events", "items", "facts"))
     log = Log.of(events, items, facts, folder.info)
+    settings = Settings.from_environment()
     plans = [
         Plan(
             each.value,
@@ -133,13 +134,13 @@ def evaluate(
             cold=cold,
             variants=variants,
             as_built=as_built,
+            recalibrate=settings.worker.recalibrate,
             networks=_NETWORKS[baselines],
             encoders=encoders,
             device=device_of("auto"),
         )
         for each in dict.fromkeys(protocol or [Protocol.TEMPORAL])
     ]
-    settings = Settings.from_environment()
     shelf = Shelf(settings.evaluation.cache_dir or settings.worker.data_dir / "baselines", minutes, seed)
     with text_encoder(settings) as texts, _bars(Console(stderr=True)) as note:
         loaded = ModelFolder.load(model)

@@ -35,6 +35,7 @@ _STAGES = {
     "behaviour": "behaviour vectors",
     "index": "placing items",
     "network": "training a network",
+    "intent": "heads of intent",
     "weights": "choosing weights",
     "writing": "writing",
 }

@@ -38,27 +38,36 @@ class Answers:
     """(n, DEPTH), of those items: that each comes within the horizon; NaN: the ranker says none."""
     acts: NDArray[np.float64]
     """(n,): probability that any of the first offers does; NaN: the ranker says none."""
+    at_endings: tuple[NDArray[np.float32], NDArray[np.float64]]
+    """`probabilities` and `acts` where nothing came any more, (e, DEPTH) and (e,); NaN where it was not asked."""
 
     @classmethod
-    def none(cls, count: int) -> Answers:
-        """To `count` moments that were not asked yet."""
+    def none(cls, count: int, endings: int = 0) -> Answers:
+        """To `count` moments and so many endings that were not asked yet."""
         return cls(
             np.empty(count),
             np.full((count, DEPTH), -1, dtype=np.int32),
             np.full(count, np.nan),
             np.full((count, DEPTH), np.nan, dtype=np.float32),
             np.full(count, np.nan),
+            (np.full((endings, DEPTH), np.nan, dtype=np.float32), np.full(endings, np.nan)),
         )
 
 
-def ask(ranker: Ranker, split: Split, advance: Advance = lambda _count: None) -> Answers:
-    """Every moment, with the ranker as it was fitted."""
+def ask(ranker: Ranker, split: Split, advance: Advance = lambda _count: None, *, endings: bool = False) -> Answers:
+    """Every moment, with the ranker as it was fitted.
+
+    Args:
+        endings: it is asked where nothing came any more, too.
+    """
     judge = _Judge(split)
     for start in range(0, len(split), _STEP):
         moments = split.moments[start : start + _STEP]
         for number, ranked in enumerate(_ranked(ranker, moments), start):
             judge.hear(number, ranked)
         advance(len(moments))
+    for number, moment in enumerate(split.endings if endings else ()):
+        judge.hear_ending(number, ranker.rank(moment, DEPTH + len(moment.items)))
     return judge.answers
 
 
@@ -70,10 +79,15 @@ def _ranked(ranker: Ranker, moments: Sequence[Moment]) -> Iterator[Ranked]:
         yield from (ranker.rank(moment, DEPTH + len(moment.items)) for moment in moments)
 
 
-def ask_and_teach(ranker: Ranker, split: Split, advance: Advance = lambda _count: None) -> Answers:
+def ask_and_teach(
+    ranker: Ranker, split: Split, advance: Advance = lambda _count: None, *, endings: bool = False
+) -> Answers:
     """Every moment in time order, each event learned after it was asked about: prequential (Gama et al. 2013).
 
     Where times are whole days, a day's events are learned when the next one begins.
+
+    Args:
+        endings: as `ask`.
     """
     judge = _Judge(split)
     waiting = 0  # the first event that was not learned yet
@@ -92,6 +106,9 @@ def ask_and_teach(ranker: Ranker, split: Split, advance: Advance = lambda _count
         if not split.by_day:
             ranker.learn(passed)
             waiting = place + 1
+        if endings and (ending := int(split.ends[place])) >= 0:
+            last: Moment = split.endings[ending]
+            judge.hear_ending(ending, ranker.rank(last, DEPTH + len(last.items)))
     advance(done % _STEP)
     return judge.answers
 
@@ -102,20 +119,13 @@ class _Judge:
     def __init__(self, split: Split) -> None:
         self._split = split
         self._barred = np.zeros(len(split.part.catalogue), dtype=bool)  # scratch, all False between calls
-        self.answers = Answers.none(len(split))
+        self.answers = Answers.none(len(split), len(split.endings))
 
     def hear(self, number: int, ranked: Ranked) -> None:
         """What was said at a moment."""
-        codes, scores, probabilities, acts = ranked
         split, history = self._split, self._split.moments[number].items
-        left = len(self._barred)
-        if not split.repeats:
-            self._barred[history] = True
-            left -= int(np.count_nonzero(self._barred[np.unique(history)]))
-            kept = ~self._barred[codes]
-            codes, scores = codes[kept], scores[kept]
-            probabilities = None if probabilities is None else probabilities[kept]
-            self._barred[history] = False
+        left = len(self._barred) - (0 if split.repeats else len(np.unique(history)))
+        codes, scores, probabilities, acts = self._able(ranked, history)
         at = np.flatnonzero(codes == split.targets[number])
         if len(at):
             own = scores[at[0]]
@@ -131,3 +141,23 @@ class _Judge:
             self.answers.probabilities[number, : len(order)] = probabilities[order]
         if acts is not None:
             self.answers.acts[number] = acts
+
+    def hear_ending(self, number: int, ranked: Ranked) -> None:
+        """What was said where nothing came any more."""
+        codes, scores, probabilities, acts = self._able(ranked, self._split.endings[number].items)
+        shown, whole = self.answers.at_endings
+        if probabilities is not None:
+            order = np.lexsort((codes, -scores))[:DEPTH]
+            shown[number, : len(order)] = probabilities[order]
+        if acts is not None:
+            whole[number] = acts
+
+    def _able(self, ranked: Ranked, history: Codes) -> Ranked:
+        """Without the items of the history, where they may not be the answer."""
+        if self._split.repeats:
+            return ranked
+        self._barred[history] = True
+        kept = ~self._barred[ranked.codes]
+        self._barred[history] = False
+        probabilities = None if ranked.probabilities is None else ranked.probabilities[kept]
+        return Ranked(ranked.codes[kept], ranked.scores[kept], probabilities, ranked.acts)

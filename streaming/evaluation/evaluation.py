@@ -122,7 +122,8 @@ def ask_all(split: Split, entries: Iterable[Entry], note: Note = lambda _name, _
         note(name, 0, total)
         entry.ranker.fit(split.part)
         advance = _Advance(name, total, note)
-        answers = (ask_and_teach if entry.teach else ask)(entry.ranker, split, advance)
+        asking = ask_and_teach if entry.teach else ask
+        answers = asking(entry.ranker, split, advance, endings=entry.family == "product")
         told.append(Told(name, entry.family, answers))
     return told
 

@@ -1,7 +1,8 @@
 """What a ranking says of its own chances, held against what came: calibration, and precision at what coverage.
 
 What is foretold: an item comes among the next events of its session within the horizon, as the product's calibration
-has it. A moment is covered where the ranking speaks, which it does where it is sure enough.
+has it; also where a session ends and nothing comes. A moment is covered where the ranking speaks, which it does where
+it is sure enough.
 """
 
 from __future__ import annotations
@@ -12,26 +13,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from index.calibrating import Bin, auc, brier, ece, reliability
+from index.gate import Threshold
+from index.promises import COVERAGES, exact, kept, tried
 from streaming.evaluation.answers import Answers
 from streaming.evaluation.evaluation import Told
 from streaming.evaluation.log import Log
 from streaming.evaluation.moments import Split
-from streaming.fitting import HORIZON_EVENTS, HORIZON_MS
+from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 
 OFFERS = 10
 """Items that a prediction offers: those whose probabilities are shown."""
 ASKED = 0.3
 """Precision that is asked for."""
-DOUBT = 0.1
-"""Chance that a threshold may fail the precision that it was chosen for."""
-_STEPS = np.linspace(0.02, 1.0, 99)
-"""Coverages at which a threshold is tried, and a curve drawn."""
-_LEAST = 100
-"""Moments at least above a threshold: of fewer too little is known to begin with them."""
-
 Hits = NDArray[np.bool_]
 Figures = NDArray[np.float64]
 
@@ -74,6 +69,11 @@ class Promise(NamedTuple):
         """Share of the moments."""
         return self.covered / self.n if self.n else 0.0
 
+    def as_json(self) -> dict[str, Any]:
+        """One object."""
+        told = {**self._asdict(), "coverage": self.coverage}
+        return {name: round(value, 5) if isinstance(value, float) else value for name, value in told.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
@@ -84,20 +84,18 @@ class Forecasts:
     curves: Mapping[str, tuple[Figures, Figures]]
     """By ranker: coverage, and precision of the first item where the ranker is surest."""
     promise: Promise | None
-    """Of the product's first offer; None: it says no probability."""
+    """Of the product's first offer, or of the whole where it says that; None: it says no probability."""
+    kept: Sequence[Promise] = ()
+    """What the thresholds gave that the product's own gate would be served with, all of the moments being others than
+    those that they were chosen on; none: it has no gate."""
 
     def as_json(self) -> dict[str, Any]:
         """One object."""
-        promise = None
-        if self.promise is not None:
-            promise = {
-                name: round(value, 5) if isinstance(value, float) else value
-                for name, value in {**self.promise._asdict(), "coverage": self.promise.coverage}.items()
-            }
         return {
             "horizon": {"events": HORIZON_EVENTS, "ms": HORIZON_MS},
             "calibration": {name: each.as_json() for name, each in self.calibrated.items()},
-            "asked_precision": promise,
+            "asked_precision": None if self.promise is None else self.promise.as_json(),
+            "kept_precisions": [promise.as_json() for promise in self.kept],
             "precision_at_coverage": {
                 name: {f"{share:.1f}": round(float(np.interp(share, *curve)), 5) for share in (0.1, 0.2, 0.4, 0.6, 1.0)}
                 for name, curve in self.curves.items()
@@ -119,13 +117,26 @@ def coming(log: Log, split: Split) -> list[frozenset[int]]:
     return found
 
 
-def foretold(told: Sequence[Told], soon: Sequence[frozenset[int]], groups: NDArray[np.int64]) -> Forecasts:
+def sessions_of(split: Split) -> NDArray[np.int64]:
+    """(n + e,): of each moment, then of each ending, who it is of; those that began first have the lower numbers."""
+    if not split.endings:
+        return split.groups
+    numbers = [moment.session for moment in (*split.moments, *split.endings)]
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+
+
+def foretold(
+    told: Sequence[Told],
+    soon: Sequence[frozenset[int]],
+    groups: NDArray[np.int64],
+    thresholds: Sequence[Threshold] = (),
+) -> Forecasts:
     """What the first of `told`, the product, says of its chances, and how sure all of them are where they are right.
 
     Args:
         soon: as `coming` gives it.
-        groups: (n,), sessions in the order in which they began: a threshold is chosen on the first half of them and
-            measured on the others.
+        groups: as `sessions_of` gives it: a threshold is chosen on the first half of them and measured on the others.
+        thresholds: of the product's gate.
     """
     came = [_came(each.answers, soon) for each in told]
     curves = {
@@ -133,9 +144,11 @@ def foretold(told: Sequence[Told], soon: Sequence[frozenset[int]], groups: NDArr
         for each, hits in zip(told, came, strict=True)
         if each.family != "variant"
     }
-    ours, hits = told[0].answers, came[0]
+    ours, (ended, acts_ended) = told[0].answers, told[0].answers.at_endings
+    hits = np.concatenate([came[0], np.zeros((len(ended), came[0].shape[1]), np.bool_)])
     calibrated: dict[str, Calibrated] = {}
-    said = ours.probabilities[:, :OFFERS].astype(np.float64)
+    said = np.concatenate([ours.probabilities, ended])[:, :OFFERS].astype(np.float64)
+    whole = np.concatenate([ours.acts, acts_ended])
     shown = ~np.isnan(said)
     if not shown.any():
         return Forecasts(calibrated, curves, None)
@@ -143,50 +156,36 @@ def foretold(told: Sequence[Told], soon: Sequence[frozenset[int]], groups: NDArr
     first = shown[:, 0]
     calibrated["the first offer"] = _calibrated(said[first, 0], hits[first, 0])
     confidence, right = np.nan_to_num(said[:, 0]), hits[:, 0]
-    acts = ~np.isnan(ours.acts)
+    acts = ~np.isnan(whole)
     if acts.any():
         any_of_them: Hits = np.logical_or.reduce(hits[:, :OFFERS], axis=1)
-        calibrated["a prediction"] = _calibrated(ours.acts[acts], any_of_them[acts])
-        confidence, right = np.nan_to_num(ours.acts), any_of_them
-    return Forecasts(calibrated, curves, promised(confidence, right, groups))
+        calibrated["a prediction"] = _calibrated(whole[acts], any_of_them[acts])
+        confidence, right = np.nan_to_num(whole), any_of_them
+    told_by = [] if not acts.any() else thresholds
+    shares = [_measured(each.precision, each.probability, whole[acts], right[acts]) for each in told_by]
+    return Forecasts(calibrated, curves, promised(confidence, right, groups), shares)
 
 
 def promised(confidence: Figures, right: Hits, groups: NDArray[np.int64], asked: float = ASKED) -> Promise:
     """Chooses a threshold on the groups that came first, and measures it on the others."""
     early = 2 * groups <= int(groups.max())
-    least = threshold_for(confidence[early], right[early], asked)
-    rest, hits = confidence[~early], right[~early]
-    taken = hits[:0] if least is None else hits[rest >= least]
-    low, high = _exact(int(taken.sum()), len(taken), 0.05)
-    return Promise(asked, least, len(rest), len(taken), float(taken.mean()) if len(taken) else 0.0, low, high)
+    step = kept(tried(confidence[early], right[early], groups=groups[early]), asked)
+    return _measured(asked, None if step is None else step.threshold, confidence[~early], right[~early])
 
 
-def threshold_for(confidence: Figures, right: Hits, asked: float, doubt: float = DOUBT) -> float | None:
-    """The lowest confidence above which the precision is at least what is asked, but for a chance of `doubt`.
-
-    Thresholds are tried from the surest moments down, each by the exact lower bound of a binomial share (Clopper and
-    Pearson 1934), until the first that does not hold: so all of them together hold with the same chance (fixed
-    sequence testing; Angelopoulos et al. 2021). None: not even the first does.
-    """
-    order = np.argsort(-confidence, kind="stable")
-    sure, came = confidence[order], np.cumsum(right[order])
-    found = None
-    steps = np.ceil(_STEPS * len(order)).astype(np.int64)
-    for count in np.unique(steps[steps >= min(_LEAST, len(order))]).tolist():
-        while count < len(order) and sure[count] == sure[count - 1]:
-            count += 1  # equals are covered together
-        if _exact(int(came[count - 1]), count, 2 * doubt)[0] < asked:
-            break
-        found = float(sure[count - 1])
-    return found
+def _measured(asked: float, least: float | None, confidence: Figures, right: Hits) -> Promise:
+    """What a threshold gave on moments that it was not chosen on."""
+    taken = right[:0] if least is None else right[confidence >= least]
+    low, high = exact(int(taken.sum()), len(taken), 0.05)
+    return Promise(asked, least, len(right), len(taken), float(taken.mean()) if len(taken) else 0.0, low, high)
 
 
 def precision_at(confidence: Figures, right: Hits) -> tuple[Figures, Figures]:
     """Coverages, and the precision of that share of the moments where the confidence is highest; without any
     confidence (NaN) a moment comes last."""
     order = np.argsort(-np.nan_to_num(confidence, nan=-np.inf), kind="stable")
-    counts = np.maximum(np.round(_STEPS * len(order)).astype(np.int64), 1)
-    return _STEPS, np.cumsum(right[order])[counts - 1] / counts
+    counts = np.maximum(np.round(COVERAGES * len(order)).astype(np.int64), 1)
+    return COVERAGES, np.cumsum(right[order])[counts - 1] / counts
 
 
 def _came(answers: Answers, soon: Sequence[frozenset[int]]) -> Hits:
@@ -203,10 +202,3 @@ def _calibrated(said: Figures, came: Hits) -> Calibrated:
         auc(said, came),
         reliability(said, came),
     )
-
-
-def _exact(hits: int, count: int, doubt: float) -> tuple[float, float]:
-    """The Clopper-Pearson interval of a share, each end missed with a chance of half the doubt; 0 to 1 of nothing."""
-    low = float(beta.ppf(doubt / 2, hits, count - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - doubt / 2, hits + 1, count - hits)) if hits < count else 1.0
-    return low, high

@@ -113,6 +113,11 @@ class Split:
     """(len(passed),): the moment whose target the event is; -1: none."""
     by_day: bool = False
     """Learn only when a day has passed, since times are whole days."""
+    endings: Sequence[Moment] = ()
+    """Sessions at their last event, after which nothing came for as long as a prediction is good for. Nothing can be
+    ranked there; what is said of chances is held against it."""
+    ends: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Prequential only, (len(passed),): the ending after which the event stands; -1: none."""
     left_out: int = 0
     """Events that would be targets, but repeat their history where that may not be predicted."""
 

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from encoders.graph.vectors import shuffled
 from encoders.sequence.settings import Network
 from encoders.text import TextEncoder
+from index.candidates import Column
 from index.forest_fitting import ForestSettings
+from index.gate import Gate
 from index.lesson import Lesson
 from index.meetings import lesson_context
 from index.tables import TableSettings
+from streaming import gating
 from streaming.building import UNTRAINED, Past, choose, taught
 from streaming.errors import InputError
 from streaming.evaluation.log import KINDS as LOG_KINDS
@@ -22,7 +28,8 @@ from streaming.fitting import Chosen
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.learning import Training
-from streaming.ranking import DIGITS, HISTORY, RankingSettings, decayed, gather, ranked
+from streaming.ranking import DIGITS, HISTORY, RankingSettings, Raw, decayed, gather, ranked
+from streaming.recalibrating import Recalibration
 from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
@@ -55,12 +62,16 @@ class Workshop:
     """The whole shop; of its events only those of a part are learned from."""
     training: Training = UNTRAINED
     """Where its network is trained."""
+    recalibrate: bool = False
+    """Whether what is said of chances follows what came of it, where the product learns as the test passes."""
     as_built: Path | None = None
     """A model folder that is taken as it is, whatever the part; its caller has made sure that it saw no target."""
 
     def __post_init__(self) -> None:
         self._known: tuple[TrainingPart, Shop] | None = None
         self._chosen: tuple[TrainingPart, Chosen] | None = None
+        self.gate = Gate.none("no shop was made yet")
+        """Of the shop that was made last."""
 
     def shop_of(self, part: TrainingPart, *, anew: bool) -> Shop:
         """A shop with what the part teaches, and the whole catalogue.
@@ -75,6 +86,7 @@ class Workshop:
             shop.upsert(list(items_of(part.items)))
         else:
             shop = self._taught(part)
+        self.gate = shop.gate
         if not anew:
             self._known = part, shop
         return shop
@@ -131,6 +143,8 @@ class Product:
         self._histories: dict[int, tuple[list[str], list[int]]] = {}
         sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
         self._tags = {number: session_tag(session) for number, session in sessions.items()}
+        noted = self._workshop.recalibrate and self._teach and not self._changed
+        self._recalibration = Recalibration() if noted else None
         if self.name == SHUFFLED:
             self._shuffle()
 
@@ -153,10 +167,41 @@ class Product:
             z = ranked(raw, z, self._shop)
         calibration = self._shop.calibration
         sure = calibration.calibrated and self.name != UNRANKED
-        return Ranked(codes, z, calibration.apply(z, raw.context) if sure else None)
+        if not sure:
+            return Ranked(codes, z)
+        probabilities = calibration.apply(z, raw.context)
+        able = np.ones(len(z), np.bool_) if self._settings.repeat else ~np.isin(raw.codes, raw.known)
+        places = np.flatnonzero(able)
+        best = places[np.argsort(-z[places], kind="stable")[: gating.OFFERS]]
+        acts = self._acts(raw, z, probabilities, best, history)
+        if self._recalibration is not None:
+            self._recalibration.said(
+                str(moment.session), moment.time, codes[best].tolist(), probabilities[best].tolist(), acts
+            )
+            probabilities = self._recalibration.offers.apply(probabilities)
+            acts = None if acts is None else self._recalibration.predictions.apply_one(acts)
+        return Ranked(codes, z, probabilities, acts)
+
+    def _acts(
+        self, raw: Raw, z: Column, probabilities: Column, best: NDArray[np.int64], history: tuple[Step, ...]
+    ) -> float | None:
+        """Probability that any of the first offers comes; None: the model has no gate, or its weights were changed.
+
+        Args:
+            best: (n,), places of the first offers.
+        """
+        gate = self._shop.gate
+        if not gate.fitted or self._changed or not len(best):
+            return None
+        first = (raw.parts[best[0]] * self._settings.weights).tolist()
+        return gate.model.probability(
+            gating.features(probabilities[best].tolist(), z[best].tolist(), first, raw.context, history)
+        )
 
     def learn(self, passed: Passed) -> None:
         """As the protocol says."""
+        if self._recalibration is not None:
+            self._recalibration.met(str(passed.session), passed.item, passed.time)
         items, times = self._histories.setdefault(passed.session, ([], []))
         items.append(self._catalogue.id(passed.item))
         times.append(passed.time)

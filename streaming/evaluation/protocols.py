@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streaming.errors import InputError
 from streaming.evaluation.log import Log, Rows
 from streaming.evaluation.moments import Moment, Passed, Split
+from streaming.gating import HORIZON_MS
 
 LONGEST = 20
 """Events of a history that are shown, the newest: as in Serenade's evaluator, and as many as a session keeps."""
@@ -66,12 +67,13 @@ def next_item(log: Log, repeats: bool, last_only: bool = False) -> Split:
     tested, learned = _by_session(log)
     cut = np.zeros(len(log), dtype=bool)
     cut[tested] = True
-    asked = []
+    asked, endings = [], []
     for rows in _runs(log.sessions):
         if cut[rows[0]]:
             places = range(len(rows) - 1, len(rows)) if last_only else range(1, len(rows))
             asked += [(rows[max(0, at - LONGEST) : at], int(rows[at])) for at in places if at]
-    return _split(log, "next-item", learned, asked, repeats, log.sessions)
+            endings += [] if last_only else _ending(log, rows)
+    return _split(log, "next-item", learned, asked, repeats, log.sessions, endings=endings)
 
 
 def temporal(log: Log, repeats: bool) -> Split:
@@ -95,7 +97,8 @@ def temporal(log: Log, repeats: bool) -> Split:
         for at in range(1, len(rows))
         if period[rows[at]]
     ]
-    return _split(log, "temporal", learned, asked, repeats, log.sessions, np.sort(tested))
+    endings = [ending for rows in _runs(log.sessions) if period[rows[-1]] for ending in _ending(log, rows)]
+    return _split(log, "temporal", learned, asked, repeats, log.sessions, np.sort(tested), endings)
 
 
 def cold(log: Log) -> NDArray[np.bool_]:
@@ -138,6 +141,12 @@ def _runs(keys: NDArray[np.int32]) -> Iterator[Rows]:
     yield from np.split(order, edges)
 
 
+def _ending(log: Log, rows: Rows) -> list[Rows]:
+    """The newest rows of a session that is known to have ended: it could have gone on, and sessions do end."""
+    known = log.info.session_idle_ms > 0 and log.times[rows[-1]] + HORIZON_MS <= log.times.max()
+    return [rows[-LONGEST:]] if known else []
+
+
 def _split(
     log: Log,
     protocol: str,
@@ -146,12 +155,14 @@ def _split(
     repeats: bool,
     grouped_by: NDArray[np.int32],
     tested: Rows | None = None,
+    endings: Sequence[Rows] = (),
 ) -> Split:
     """
     Args:
         asked: rows of the history, and of the target; they become moments in the order in
             which they are asked: a prequential question just before its target, others at the history's newest event.
         tested: rows to learn as they pass.
+        endings: rows of the histories after which nothing came.
     """
     asked = sorted(asked, key=lambda pair: (pair[0][-1] if tested is None else pair[1], pair[1]))
     usable = [pair for pair in asked if repeats or log.codes[pair[1]] not in log.codes[pair[0]]]
@@ -159,23 +170,17 @@ def _split(
         raise InputError(f"{len(log):,} events of one time, expected some before the test period; mark a `split`")
     if not usable:
         raise InputError(f"nothing to ask by protocol {protocol}: expected a session of two events in the test period")
-    moments = [
-        Moment(
-            int(log.sessions[target]),
-            int(log.users[target]),
-            log.codes[history],
-            log.kinds[history],
-            log.times[history],
-        )
-        for history, target in usable
-    ]
+    moments = [_moment(log, history, target) for history, target in usable]
     targets = np.array([target for _, target in usable], dtype=np.int64)
     passed: list[Passed] = []
-    numbers = np.empty(0, np.int64)
+    numbers = ends = np.empty(0, np.int64)
     if tested is not None:
         number_of = np.full(len(log), -1, dtype=np.int64)
         number_of[targets] = np.arange(len(targets))
         numbers = number_of[tested]
+        number_of[:] = -1
+        number_of[[rows[-1] for rows in endings]] = np.arange(len(endings))
+        ends = number_of[tested]
         columns = (log.sessions, log.users, log.codes, log.kinds, log.times)
         passed = [Passed(*event) for event in zip(*(column[tested].tolist() for column in columns), strict=True)]
     return Split(
@@ -191,5 +196,14 @@ def _split(
         passed=passed,
         asked=numbers,
         by_day=tested is not None and log.by_day,
+        endings=[_moment(log, history, int(history[-1])) for history in endings],
+        ends=ends,
         left_out=len(asked) - len(usable),
+    )
+
+
+def _moment(log: Log, history: Rows, row: int) -> Moment:
+    """After a history, in the session of a row."""
+    return Moment(
+        int(log.sessions[row]), int(log.users[row]), log.codes[history], log.kinds[history], log.times[history]
     )

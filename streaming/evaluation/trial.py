@@ -21,7 +21,7 @@ from streaming.evaluation.contest import contest
 from streaming.evaluation.counting import alike_by_sessions
 from streaming.evaluation.curves import of_model, of_networks
 from streaming.evaluation.evaluation import Evaluation, Note, ask_all, measured
-from streaming.evaluation.forecasts import coming, foretold
+from streaming.evaluation.forecasts import coming, foretold, sessions_of
 from streaming.evaluation.log import Log, refuse_leak, told
 from streaming.evaluation.metrics import by_vectors
 from streaming.evaluation.moments import Split
@@ -49,6 +49,8 @@ class Plan:
     """The product less each of its channels, too."""
     as_built: bool = False
     """The folder's own tables, not ones learned anew."""
+    recalibrate: bool = False
+    """What is said of chances follows what came of it, as a worker's does with `recalibrate`; temporal only."""
     networks: Networks = "kept"
     """none; those that the shelf has; or all of them, trained where it has them not."""
     encoders: Sequence[SessionNetwork] = ()
@@ -95,6 +97,7 @@ def run(
         told["moments"],
         past,
         Training(plan.device),
+        plan.recalibrate,
         folder if plan.as_built else None,
     )
     for network in plan.encoders:
@@ -104,6 +107,7 @@ def run(
     variants, encoders = plan.variants, plan.encoders
     entries = contest(product, vectors, networks, online=online, variants=variants, encoders=encoders)
     answers = ask_all(split, entries, note)
+    thresholds = product.gate.thresholds
     found = None
     if plan.cold:
         hidden = cold(log)
@@ -127,10 +131,11 @@ def run(
             "left_out": split.left_out,
             "repeats": split.repeats,
             "groups": "users" if plan.protocol == "leave-one-out" else "sessions",
+            "recalibrated": plan.recalibrate and online,
             "diversity_by": "sessions" if vectors is None else "text",
         },
         evaluation=evaluation,
-        forecasts=foretold(answers, coming(log, split), split.groups),
+        forecasts=foretold(answers, coming(log, split), sessions_of(split), thresholds),
         cold=found,
         curves=[*of_model(folder), *of_networks(courses)],
         warnings=warnings_of(plan, evaluation, networks),

@@ -12,6 +12,7 @@ from typing import Any
 
 from streaming.errors import BeforehandError
 from streaming.settings import Settings
+from streaming.torture.looking import Look, look
 from streaming.torture.mischief import Mischief
 from streaming.torture.plan import Profile
 from streaming.worker_process import WorkerProcess
@@ -134,6 +135,10 @@ class Fleet:
                 raise BeforehandError(f"workers {late} not ready in {seconds} s:\n{self.workers[0].tail()}")
             time.sleep(0.2)
 
+    def looked_at(self) -> dict[str, Look | None]:
+        """What each worker that is wanted says now; none: it does not answer."""
+        return {worker.settings.worker.id: _look(worker) for worker in self.wanted}
+
     def states(self, partitions: int, seconds: float = 60) -> dict[str, bytes]:
         """All session states as the workers hold them, once each partition is with exactly one of them."""
         end = time.monotonic() + seconds
@@ -162,6 +167,13 @@ class Fleet:
                 with self._lock:
                     if worker in self.wanted and worker.reap() is not None and not self._over.wait(RESTART_S):
                         self._begin(worker)
+
+
+def _look(worker: WorkerProcess) -> Look | None:
+    try:
+        return look(worker)
+    except (OSError, ValueError):
+        return None
 
 
 def _its_own(settings: Settings, folder: Path, number: int) -> Settings:

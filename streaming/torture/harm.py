@@ -11,8 +11,9 @@ from collections import Counter
 from streaming.torture.brokers import Brokers
 from streaming.torture.fleet import Fleet
 from streaming.torture.listening import Listener
-from streaming.torture.plan import Harm, Profile
+from streaming.torture.plan import TO_WORKERS, Harm, Profile
 from streaming.torture.sending import Producer
+from streaming.torture.truth import Done
 from streaming.worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -37,20 +38,25 @@ class Torturer:
         self._draw = random.Random(profile.seed + 1_000_000)
         self.done: Counter[str] = Counter()
         """What was done, counted; joins and leaves apart."""
+        self.times: list[Done] = []
+        """The same, one by one."""
 
     def run(self) -> None:
         """The whole plan, with pauses."""
         plan = self._profile.plan()
         for number, harm in enumerate(plan, 1):
             begun = time.monotonic()
-            what = self._do(harm)
+            worker = self._draw.choice(sorted(self._fleet.wanted, key=lambda w: w.settings.worker.id))
+            what = self._do(harm, worker)
             self.done[what] += 1
+            everywhere = harm == "broker-away" or (harm == "broker-pause" and len(self._brokers.nodes) == 1)
+            whom = worker.settings.worker.id if harm in TO_WORKERS else None
+            self.times.append(Done(what, begun, time.monotonic(), whom, everywhere))
             logger.info("harm %d of %d: %s, %.1f s", number, len(plan), what, time.monotonic() - begun)
             time.sleep(self._profile.gap_s * (0.5 + self._draw.random()))
 
-    def _do(self, harm: Harm) -> str:
+    def _do(self, harm: Harm, worker: WorkerProcess) -> str:
         fleet, draw, profile = self._fleet, self._draw, self._profile
-        worker = draw.choice(sorted(fleet.wanted, key=lambda w: w.settings.worker.id))
         match harm:
             case "kill" | "kill-empty":
                 fleet.kill(worker, empty=harm == "kill-empty", after_s=draw.random())

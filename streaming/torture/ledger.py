@@ -73,6 +73,14 @@ class Ledger:
     """Sessions whose state in the workers is not that of the reference."""
     lag: int = 0
     """Events that nobody had committed when the time was up."""
+    looks: int = 0
+    """Answered looks at the workers' pages."""
+    silent_looks: int = 0
+    """Looks that a worker did not answer: it was paused, or gone."""
+    untrue: int = 0
+    """Looks at which a page did not say the truth."""
+    ended_amiss: int = 0
+    """Ends of workers with a code that docs/guarantees.md does not list, or that says that nobody knows why."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """Some of each fault."""
 
@@ -105,6 +113,8 @@ FAULTS = (
     "wrong_on_changelog",
     "wrong_in_workers",
     "lag",
+    "untrue",
+    "ended_amiss",
 )
 
 

@@ -45,8 +45,15 @@ HARMS: dict[Harm, str] = {
     "model-hangs": "a worker's engine does not come back",
 }
 
-ON_KAFKA: frozenset[Harm] = frozenset({"kill-empty", "membership", "pause", "broker-kill", "broker-pause"})
-"""Not on the local broker: it has no fence, and nothing survives its end; see docs/guarantees.md."""
+TO_WORKERS: frozenset[Harm] = frozenset(
+    {"kill", "kill-empty", "pause", "disk-full", "clock-jump", "model-errors", "model-hangs"}
+)
+"""Done to one worker."""
+ON_KAFKA: frozenset[Harm] = frozenset(
+    {"kill-empty", "membership", "pause", "broker-kill", "broker-pause", "broker-away"}
+)
+"""Not on the local broker: it has no fence and no idempotent producer, so that what is sent again while it is away is
+there twice; and nothing survives its end. See docs/guarantees.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,9 @@ CUT: dict[Harm, int] = {
     "membership": 2,
     "pause": 1,
     "broker-kill": 1,
+    "burst": 1,
     "model-errors": 1,
+    "model-hangs": 1,
 }
 """Two minutes, for every run of the tests."""
 

@@ -26,6 +26,8 @@ COUNTS = {
     "letters": "dead letters",
     "letter_repeats": "dead letters that came again",
     "given": "predictions that the consumer gave out",
+    "looks": "health: looks at the workers' pages",
+    "silent_looks": "health: looks that nobody answered",
 }
 WRONG = {
     "lost_on_the_way_in": "payloads lost or doubled on the way in",
@@ -41,6 +43,8 @@ WRONG = {
     "wrong_on_changelog": "states on the changelog other than the reference's",
     "wrong_in_workers": "states in workers other than the reference's",
     "lag": "events that nobody read in time",
+    "untrue": "health: looks at which a page was untrue",
+    "ended_amiss": "ends of workers that nobody has a code for",
 }
 
 
@@ -98,8 +102,9 @@ class Report:
         console.print(table)
         ended = {name: codes for name, codes in self.result.exits.items() if codes}
         console.print(f"exit codes of workers: {ended}", soft_wrap=True)
-        if self.result.unexplained:
-            console.print(f"[yellow]of which nobody knows why: {self.result.unexplained}[/yellow]", soft_wrap=True)
+        again = self.result.ready_again_s
+        if again:
+            console.print(f"ready again after a kill: {min(again):g} to {max(again):g} s", soft_wrap=True)
         if ledger.faults():
             console.print(f"[red]does not tally[/red]; examples: {ledger.examples}", soft_wrap=True)
             console.print(f"logs and data: {self.folder}\nagain: {self.again}", soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,12 @@ from streaming.torture.ledger import (
     read_predictions,
 )
 from streaming.torture.listening import Listener
+from streaming.torture.looking import Looker
 from streaming.torture.plan import Profile
 from streaming.torture.reference import reference
 from streaming.torture.sending import Producer, Sent
 from streaming.torture.traffic import put_catalogue
+from streaming.torture.truth import ready_again, untrue, untrue_at_the_end
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +60,8 @@ COMPACTION: dict[str, str | int] = {
 
 LOCAL_RESTS = 10
 """Seconds without lag that are waited for on the local broker, which tells ends that are too low."""
-EXPLAINED = frozenset({-signal.SIGKILL, -signal.SIGTERM, *Exit})
-"""Exit codes of workers: the torturer's signals, and those of docs/guarantees.md."""
+EXPLAINED = frozenset({-signal.SIGKILL, -signal.SIGTERM, *Exit}) - {Exit.USAGE, Exit.CRASHED}
+"""Exit codes of workers: the torturer's signals, and those of docs/guarantees.md that name a cause."""
 
 
 @dataclass(slots=True)
@@ -72,18 +74,15 @@ class Result:
     """Exit codes of each worker; -9 and -15 were the torturer's."""
     seconds: float
 
-    @property
-    def unexplained(self) -> dict[str, list[int]]:
-        """Exit codes that nobody has given a meaning: no fault of the ledger, but something to look into."""
-        found = {name: [code for code in codes if code not in EXPLAINED] for name, codes in self.exits.items()}
-        return {name: codes for name, codes in found.items() if codes}
+    ready_again_s: list[float]
+    """From each kill of a worker until it was ready again."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         whole = {
             "harms": self.harms,
             "exits": self.exits,
-            "unexplained_exits": self.unexplained,
+            "ready_again_s": self.ready_again_s,
             "seconds": round(self.seconds, 1),
         }
         return {"faults": self.ledger.faults(), **self.ledger.as_json(), **whole}
@@ -131,9 +130,11 @@ def run(
     put_catalogue(settings, profile)
     producer, listener = Producer(settings, profile, folder), Listener(settings)
     with Fleet(settings, profile, folder, worker) as fleet:
+        looker = Looker(fleet.workers)
         try:
             for each in fleet.workers[:2]:
                 fleet.start(each)
+            looker.start()
             fleet.wait_ready(60)
             logger.info("workers ready after %.1f s", time.monotonic() - begun)
             listener.start()
@@ -147,13 +148,28 @@ def run(
         logger.info("%d payloads sent; waiting until they are worked off", sent.confirmed.total())
         left = _settle(settings, profile, fleet)
         held = _held(profile, fleet)
+        looks = looker.stop()
+        last = fleet.looked_at()
         fleet.stop()
     listener.finish(profile.settle_s)
     logger.info("keeping the ledger")
     ledger = _kept(settings, profile, sent, held, listener)
     ledger.lag = left
+    ledger.looks, ledger.silent_looks = looks.count, looks.silent
+    ledger.note("untrue", untrue(looks, torturer.times, cursed=profile.cursed > 0) + untrue_at_the_end(last))
     exits = {each.settings.worker.id: each.exits for each in fleet.workers}
-    return Result(ledger, dict(torturer.done), exits, time.monotonic() - begun)
+    ledger.note("ended_amiss", ended_amiss(exits))
+    again = ready_again(looks, torturer.times)
+    return Result(ledger, dict(torturer.done), exits, time.monotonic() - begun, again)
+
+
+def ended_amiss(exits: Mapping[str, Sequence[int]]) -> list[str]:
+    """Workers whose process ended with a code that nobody has given a meaning.
+
+    >>> ended_amiss({"w0": [-9, 75, 1], "w1": [0, 70]})
+    ['w0 ended with 1', 'w1 ended with 70']
+    """
+    return [f"{name} ended with {code}" for name, codes in exits.items() for code in codes if code not in EXPLAINED]
 
 
 def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, bytes], listener: Listener) -> Ledger:

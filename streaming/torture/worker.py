@@ -18,6 +18,7 @@ from streaming.app import WorkerApp, create_app
 from streaming.decisions import Decision, Work
 from streaming.engine import Engine
 from streaming.intake import Event
+from streaming.process import made
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.torture.mischief import LOOK_S, Mischief
@@ -61,7 +62,7 @@ def _app() -> WorkerApp:
     settings = Settings.from_environment()
     mischief = Mischief.of(settings)
     mischief.watch()
-    app = create_app(settings)
+    app = made(lambda: create_app(settings))
     app.engine = app.batcher.engine = TroubledEngine.of(app.engine, mischief)
     return app
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import statistics
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,7 @@ EVERY_PART = {
     "sequence": 0.05,
     "prior": 0.02,
 }
+PRECISION = 0.3
 FAMILIES = ("kettle", "boots", "lamp", "saw", "chair", "drum")
 
 
@@ -103,13 +105,23 @@ def test_a_backtest_says_what_a_worker_says(
     monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", "dummy")
     monkeypatch.setenv("BEFOREHAND_ENCODER__CACHE_DIR", str(tmp_path / "vectors"))
     monkeypatch.setattr("streaming.forest_choice.LEAST", 40)  # of 2,000 events a tenth is left to grow a forest on
+    monkeypatch.setattr("index.logistic_fitting.LEAST", 5)  # and a gate, and heads of intent, to be fitted on
     _run("train", tmp_path / "shop", tmp_path / "model", "--until", begins, "--graph", "svd")
     assert {"forest.safetensors", "sequence.safetensors"} <= {path.name for path in (tmp_path / "model").iterdir()}
     _weigh(tmp_path / "model" / MANIFEST)
+    _run("backtest", tmp_path / "shop", tmp_path / "model", "--frozen", "--out", tmp_path / "unasked")
+    half = statistics.median(
+        prediction.chance
+        for prediction in _read(tmp_path / "unasked" / "predictions.jsonl", Prediction)
+        if prediction.chance is not None
+    )
+    _promise(tmp_path / "model" / MANIFEST, half)
+    monkeypatch.setenv("BEFOREHAND_RULES__MIN_PRECISION", str(PRECISION))
 
     its = settings.model_copy(
         update={
             "topics": settings.topics.model_copy(update={"partitions": 1}),
+            "rules": settings.rules.model_copy(update={"min_precision": PRECISION}),
             "worker": settings.worker.model_copy(
                 update={"model": tmp_path / "model", "learn": False, "clock": "record"}
             ),
@@ -135,6 +147,10 @@ def test_a_backtest_says_what_a_worker_says(
         row.prediction.prediction_id: row.rule for row in suppressed
     }
     _same([row.prediction for row in held], [row.prediction for row in suppressed])
+    unsure = [row for row in suppressed if row.rule == "unsure"]
+    assert len(unsure) > EVENTS / 50
+    assert all(row.prediction.chance is not None and row.prediction.chance < half for row in unsure)
+    assert all(each.chance is not None and each.chance >= half for each in predictions if each.items)
     ended = {(record.session_id, record.first_time): record for record in closed}
     ours = {(row.session_id, row.first_time): row for row in _read(tmp_path / "out" / "sessions.jsonl", SessionClosed)}
     both = ended.keys() & ours.keys()  # the worker's clock stops with the log, at another place
@@ -146,6 +162,13 @@ def _weigh(manifest: Path) -> None:
     """Gives every part of the ranking a say, whatever weights the build chose."""
     told = json.loads(manifest.read_bytes())
     told["settings"]["ranking"] |= EVERY_PART
+    manifest.write_text(json.dumps(told))
+
+
+def _promise(manifest: Path, chance: float) -> None:
+    """Has the gate keep the precision that is asked for from this chance on."""
+    told = json.loads(manifest.read_bytes())
+    told["settings"]["gate"]["thresholds"] = [{"precision": PRECISION, "probability": chance, "coverage": 0.5}]
     manifest.write_text(json.dumps(told))
 
 
@@ -195,6 +218,12 @@ def _same(theirs: list[Prediction], ours: list[Prediction]) -> None:
         assert [offer.score for offer in prediction.items] == pytest.approx(
             [offer.score for offer in other.items], abs=1e-4
         )
+        assert _chances(prediction) == pytest.approx(_chances(other), abs=1e-4)
+
+
+def _chances(prediction: Prediction) -> list[float | None]:
+    intent = prediction.intent
+    return [prediction.chance, *((intent.purchase, intent.leaving) if intent is not None else ())]
 
 
 def _said(prediction: Prediction) -> object:
@@ -205,6 +234,7 @@ def _said(prediction: Prediction) -> object:
         [(offer.item_id, offer.reasons) for offer in prediction.items],
         prediction.level,
         prediction.calibrated,
+        prediction.intent is not None and prediction.intent.leaving is not None,
         prediction.model,
         prediction.arm,
         prediction.event_time,

@@ -61,10 +61,8 @@ def test_refuses_to_start_without_a_secret(tmp_path: Path) -> None:
 
 
 def test_is_neither_ready_nor_dead_before_it_has_read(app: WorkerApp) -> None:
-    assert app.not_ready() == "reading the catalogue"
-    assert app.not_alive() is None
-    app.latest = app.latest.__class__(0, 0, 0, 0, 0, rebalancing=True, taken_at=-1e9)
-    assert "event loop has not answered" in str(app.not_alive())
+    assert app.health.not_ready() == "reading the catalogue"
+    assert app.health.not_alive() is None
 
 
 def test_a_model_that_cannot_be_read_leaves_the_old_one(app: WorkerApp, tmp_path: Path) -> None:

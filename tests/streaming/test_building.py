@@ -229,7 +229,7 @@ def test_the_stages_are_timed_and_told(tmp_path: Path) -> None:
     _, report = build_model(
         past(), tmp_path / "model", DummyTextEncoder(), note=lambda stage, _done, _total: heard.append(stage)
     )
-    assert list(dict.fromkeys(heard)) == ["counts", "neighbours", "graph", "behaviour", "weights", "writing"]
+    assert list(dict.fromkeys(heard)) == ["counts", "neighbours", "graph", "behaviour", "weights", "intent", "writing"]
     assert list(report.stages_s) == list(dict.fromkeys(heard))
     assert min(report.stages_s.values()) > 0
 

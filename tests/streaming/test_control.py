@@ -18,9 +18,10 @@ from streaming.privacy import Pseudonyms
 from streaming.ranking import RankingSettings
 from streaming.records import Control, Receipt
 from streaming.reranking import PARTS
-from streaming.settings import EncoderSettings, Settings, TriggerSettings, WorkerSettings
+from streaming.settings import EncoderSettings, RuleSettings, Settings, TriggerSettings, WorkerSettings
 from tests.index.small_tables import ITEMS
 from tests.stories.small_shop import Visitor, offers
+from tests.stories.test_gate import gate
 from tests.streaming.small_past import COLD, facts_of, model_at, ranking_of
 
 SENT = 1_700_000_000_000
@@ -50,6 +51,9 @@ class Bench:
         if name != "quiet_ms":
             raise InputError(f"rule {name!r} does not exist")
         self.rules.append((name, value))
+
+    def suited(self, _opened: Shop) -> None:
+        """Any model is."""
 
     def open_model(self, folder: Path) -> Shop:
         if folder.name == "broken":
@@ -182,6 +186,7 @@ class Served(Bench):
             )
         )
         self.app.shop.upsert(list(items_of(ITEMS)))
+        self.engine = self.app.engine  # type: ignore[assignment]
         self.visitor = Visitor(self.app.engine)
 
     def open_model(self, folder: Path) -> Shop:
@@ -240,3 +245,39 @@ def test_a_model_that_cannot_be_served_is_refused_and_the_old_one_answers_on(
     assert why in receipt.why
     assert worker.app.shop is worker.app.engine.shop is before
     assert offers(worker.visitor.does(0, "view", "tea"))[0] == "jam"
+
+
+def test_a_precision_that_a_model_cannot_keep_is_refused_and_so_is_a_model_that_cannot_keep_one(tmp_path: Path) -> None:
+    worker = Served(tmp_path)
+    other = model_at(tmp_path / "mug", *["tea mug"] * 9, told=ranking_of(BY_COUNTS), settings=COLD)
+    asked = {"action": "set_rule", "rule": "min_precision", "value": 0.3}
+    refused = worker.carry_out(**asked)
+    assert (refused.done, "no gate" in refused.why) == (False, True)
+    worker.app.engine.settings = worker.app.engine.settings.model_copy(update={"triggers": TriggerSettings(offers=10)})
+    worker.app.shop.gate = gate()
+    assert worker.carry_out(**asked).why == "min_precision = 0.3"
+    before = worker.app.shop
+    refused = worker.carry_out(action="switch_model", model=str(other))
+    assert (refused.done, "no gate" in refused.why) == (False, True)
+    assert worker.app.shop is worker.app.engine.shop is before
+    assert worker.carry_out(**asked | {"value": 0}).done
+    assert worker.carry_out(action="switch_model", model=str(other)).done
+
+
+def test_a_worker_does_not_start_where_its_model_cannot_keep_the_precision(tmp_path: Path) -> None:
+    settings = Settings(
+        no_pseudonyms=True,
+        encoder=EncoderSettings(model="dummy"),
+        rules=RuleSettings(min_precision=0.3),
+        worker=WorkerSettings(id="w0", data_dir=tmp_path / "data", port=0, model=model_at(tmp_path / "m", "tea mug")),
+    )
+    with pytest.raises(InputError, match=r"min_precision = 0.3, but the model has no gate.*MIN_PRECISION to 0"):
+        create_app(settings)
+
+
+def test_a_gate_that_is_none_is_refused_with_its_model(tmp_path: Path) -> None:
+    worker = Served(tmp_path)
+    broken = model_at(tmp_path / "broken", "tea mug", told={"gate": {"model": {}}})
+    receipt = worker.carry_out(action="switch_model", model=str(broken))
+    assert not receipt.done
+    assert "build it anew" in receipt.why

@@ -19,8 +19,6 @@ from index.tables import TableSettings
 from streaming import fitting
 from streaming.building import Past, fitted, stocked
 from streaming.fitting import (
-    HORIZON_EVENTS,
-    HORIZON_MS,
     LAST,
     TOP,
     Chosen,
@@ -29,6 +27,7 @@ from streaming.fitting import (
     choose_on,
     hold_out,
 )
+from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 from streaming.items import Shop
 from streaming.ranking import RankingSettings, weigh
 from streaming.reranking import PARTS

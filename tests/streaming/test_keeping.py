@@ -157,6 +157,7 @@ def test_a_snapshot_comes_now_and_then_and_a_full_disk_stops_nothing(
 ) -> None:
     shop = learned(model_at(tmp_path / "model", *PAST), 3)
     worker = WorkerSettings(data_dir=tmp_path, keep_s=0.01)
+    unkept: list[str | None] = []
     saved, times = Learnt.save, []
 
     def full_at_first(self: Learnt, folder: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_snapshot_comes_now_and_then_and_a_full_disk_stops_nothing(
         return work(*args)
 
     async def some() -> None:
-        task = asyncio.ensure_future(keep(worker, lambda: shop, here))
+        task = asyncio.ensure_future(keep(worker, lambda: shop, here, unkept.append))
         while len(times) < 3:
             await asyncio.sleep(0.01)
         task.cancel()

@@ -13,9 +13,9 @@ from index.calibration import Calibration
 from index.lesson import Lesson
 from index.vocabulary import Vocabulary
 from streaming.errors import InputError
+from streaming.gating import CONTEXT
 from streaming.items import Shop
 from streaming.ranking import (
-    CONTEXT,
     HISTORY,
     Candidate,
     Ranking,

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from index.gate import Threshold
 from streaming.ranking import Candidate, Selection
 from streaming.records import Arm, Rule
 from streaming.rules import held_back
@@ -33,7 +34,7 @@ BLOCKED = msgspec.structs.replace(
         today=50,
     ),
 )
-"""A state that every rule but the hold-out objects to."""
+"""A state that every rule but the last two objects to."""
 
 
 def told(state: SessionState, **changes: Any) -> SessionState:
@@ -62,9 +63,30 @@ def test_the_rules_are_asked_in_the_order_of_the_contract() -> None:
     state = told(state, today=49)
     found.append(asked(state, selection))
     fired = Fired("next_item", 0.02)
+    threshold = Threshold(0.3, 0.25, 0.5)
+    held = held_back(
+        fired, state, selection, NOW, DAY, "holdout", RuleSettings(holdout_percent=100), chance=0.2, threshold=threshold
+    )
+    assert held is not None
+    found.append(held.rule)
     found.append(asked(state, selection, fired, holdout_percent=100))
     assert tuple(found) == get_args(Rule)
     assert asked(state, selection, fired, arm="treatment") is None
+
+
+@pytest.mark.parametrize(
+    ("chance", "threshold", "expected"),
+    [(0.2499, 0.25, "unsure"), (0.25, 0.25, None), (0.1, None, None), (None, 0.25, None)],
+)
+def test_what_is_under_its_threshold_is_unsure(
+    chance: float | None, threshold: float | None, expected: str | None
+) -> None:
+    least = None if threshold is None else Threshold(0.3, threshold, 0.5)
+    sure, rules = Fired("next_item", 0.02), RuleSettings()
+    held = held_back(sure, FRESH, OFFERS, NOW, DAY, "treatment", rules, chance=chance, threshold=least)
+    assert (held.rule if held else None) == expected
+    if held:
+        assert held.detail == "a chance of 0.2499, under 0.2500 for 0.3"
 
 
 @pytest.mark.parametrize(

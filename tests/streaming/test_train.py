@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from encoders.text import DummyTextEncoder
-from index.forest import Forest
+from index.candidates import Column
+from index.forest import Features, Forest
 from index.forest_fitting import ForestSettings
 from index.model import FOREST, ModelFolder
 from index.tables import SEQUENCE
@@ -74,6 +76,17 @@ def test_the_folder_holds_network_forest_and_curves(trained: tuple[Path, Path, d
     model = ModelFolder.load(folder)
     assert model.version == told["version"]
     assert model.forest is not None
+    shop = Shop.of(model, DummyTextEncoder())
+    assert shop.gate.fitted
+    assert shop.gate.model.quality is not None
+    assert 0.5 < told["gate_auc"] == shop.gate.model.quality.auc
+    share = told["gate_hits"] / told["gate_n"]
+    assert told["gate_brier"] < share * (1 - share)  # it knows more than how often something comes
+    assert {name: head.why.split(" among")[0] for name, head in shop.intents.items()} == {
+        "purchase": "no purchase",
+        "leaving": "",
+    }
+    assert told["leaving_ece"] < 0.1
     assert model.tables.sequence is not None
     assert {SEQUENCE, FOREST, "training.json"} <= model.manifest.files.keys()
     assert model.manifest.seeds == {"behaviour": 0, "sequence": 0, "forest": 0}
@@ -204,6 +217,10 @@ def test_a_past_too_short_to_learn_from_gives_a_model_all_the_same(
     run("train", str(shop), str(tmp_path / "model"), "--graph", "svd")
     model = ModelFolder.load(tmp_path / "model")
     assert (model.forest, model.tables.sequence) == (None, None)
+    shop_of_it = Shop.of(model, DummyTextEncoder())
+    assert (shop_of_it.gate.fitted, shop_of_it.gate.thresholds) == (False, ())
+    assert shop_of_it.gate.model.why
+    assert not any(head.fitted for head in shop_of_it.intents.values())
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
@@ -267,3 +284,27 @@ def test_too_few_answers_grow_no_forest() -> None:
         Asked(np.zeros(2), Shortlist(np.arange(2), rows), np.ones(2, bool), np.array([True, False])) for _ in range(50)
     ]
     assert grow_forest(asked, np.arange(50).astype(np.uint8) % 2, ForestSettings()) is None
+
+
+def test_what_is_said_out_of_fold_is_of_the_scale_of_the_forest_that_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One half is easy to rank and the other noise, so that by themselves they would stop after other numbers of
+    trees."""
+    source, count, width = np.random.default_rng(5), 600, len(FEATURES)
+    asked = []
+    for number in range(count):
+        rows = source.random((20, width)).astype(np.float32)
+        score = rows[:, 0] if number % 2 else source.random(20)
+        right = np.arange(20) == int(np.argmax(score))
+        asked.append(Asked(np.zeros(20), Shortlist(np.arange(20), rows), np.ones(20, bool), right))
+    used = []
+
+    def noted(z: Column, places: NDArray[np.int64], rows: Features, forest: Forest) -> Column:
+        used.append(len(forest.roots))
+        return reordered(z, places, rows, forest)
+
+    monkeypatch.setattr("streaming.forest_choice.reordered", noted)
+    grown = grow_forest(asked, np.arange(count).astype(np.uint8) % 2, ForestSettings(trees=120, patience=10))
+    assert grown is not None
+    assert len({len(curve) for curve in grown.ndcg_10.values()}) == 2
+    assert set(used) == {len(grown.forest.roots)}
+    assert len(used) == len(grown.out_of_fold) == count

@@ -203,6 +203,15 @@ VECTORS: dict[str, tuple[type[Record], dict[str, Any]]] = {
             "detail": "4 s after the last one, expected 20 s",
         },
     ),
+    "suppressed-unsure": (
+        Suppressed,
+        {
+            "v": 1,
+            "prediction": {**PREDICTION, "chance": 0.25, "intent": {"purchase": 0.03125, "leaving": 0.5}},
+            "rule": "unsure",
+            "detail": "a chance of 0.2500, under 0.3125 for 0.3",
+        },
+    ),
     "session-closed": (
         SessionClosed,
         {

@@ -13,7 +13,7 @@ from streaming.cli import main
 from streaming.torture.ledger import FAULTS, Ledger
 from streaming.torture.plan import HARMS, ON_KAFKA, Profile, kills, on_local_broker
 from streaming.torture.report import COUNTS, WRONG, Report
-from streaming.torture.run import Result
+from streaming.torture.run import Result, ended_amiss
 
 
 def refused(*arguments: str) -> int:
@@ -53,14 +53,27 @@ def test_kills_add_up(count: int) -> None:
 def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
     assert COUNTS.keys() | WRONG.keys() < set(Ledger.__dataclass_fields__)
     assert tuple(WRONG) == FAULTS
-    ledger = Ledger(sent=10, events=10, missing=1, examples={"missing": ["e7"]})
-    result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9, 73, 1], "w1": [0, -15]}, 1.0)
+    ledger = Ledger(sent=10, events=10, missing=1, looks=7000, examples={"missing": ["e7"]})
+    result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9, 73, 1], "w1": [0, -15]}, 1.0, [4.5, 3.0])
     out = io.StringIO()
     Report(Profile({}, seed=42), result, nodes=3, folder=Path("/logs")).show(Console(file=out, width=120))
     assert "does not tally" in out.getvalue()
     assert "e7" in out.getvalue()
     assert "beforehand torture --seed 42" in out.getvalue()
     assert "all tallies" not in out.getvalue()
+    assert "ready again after a kill: 3 to 4.5 s" in out.getvalue()
+    assert "7,000" in out.getvalue()
     told = Report(Profile({}), result, nodes=0, folder=Path("/logs")).as_json()
     assert (told["proof"], told["faults"], told["seed"]) == (False, {"missing": 1}, 1)
-    assert told["unexplained_exits"] == {"w0": [1]}
+    assert (told["looks"], told["untrue"], told["ready_again_s"]) == (7000, 0, [4.5, 3.0])
+
+
+def test_an_end_that_nobody_has_a_code_for_is_a_fault() -> None:
+    listed = [-9, -15, 0, 72, 73, 74, 75, 76, 77, 78, 79]
+    assert ended_amiss({"w0": listed, "w1": []}) == []
+    assert ended_amiss({"w0": [-9, 1], "w1": [2, 70, -11]}) == [
+        "w0 ended with 1",
+        "w1 ended with 2",
+        "w1 ended with 70",
+        "w1 ended with -11",
+    ]

@@ -33,6 +33,7 @@ def test_every_event_is_answered_and_every_figure_is_there(
     monkeypatch.setattr(run, "REST_S", 0)
     plot = tmp_path / "plot.png"
     given = ["--rate", "40", "--seconds", "5", "--warm-up", "1", "--items", "1k", "--visitors", "50", "--peak", "200"]
+    given += ["--workers", "2", "--partitions", "4"]
     assert command(*given, "--gpu", "--folder", str(tmp_path), "--plot", str(plot), "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["broker"], found["faults"]) == ("local", {})
@@ -46,6 +47,13 @@ def test_every_event_is_answered_and_every_figure_is_there(
     assert sum(stages.values()) == pytest.approx(size["worker"]["cpu_us_per_event"], abs=1)
     assert size["worker"]["rss_mb"] > 50
     assert (size["peak"]["events"], size["peak"]["unmatched"]) == (200, 0)
+    two = size["scaled"]["over_one"]
+    assert (size["scaled"]["events"], size["scaled"]["unmatched"], sum(two["events_of_each"])) == (200, 0, 200)
+    assert min(two["events_of_each"]) > 0
+    assert two["by_cpu_evenly_shared"] == pytest.approx(
+        2 * two["cpu_us_per_event_of_one"] / two["cpu_us_per_event_of_all"], abs=0.02
+    )
+    assert 0 < two["by_busiest_cpu"] <= two["by_cpu_evenly_shared"]
     assert [each["name"] for each in found["references"]] == ["aiokafka, one hop", "aiokafka, echo", "stock Faust"]
     *hops, faust = found["references"]
     assert all(each["unmatched"] == 0 for each in hops)
@@ -76,6 +84,8 @@ def test_a_sweep_doubles_until_it_is_too_much_and_then_halves_the_gap(monkeypatc
         (["--items", "0"], "--items '0', expected a count"),
         (["--burst", "x"], "burst 'x', expected FACTOR:BEGIN:SECONDS"),
         (["--seconds", "4"], "5 s to warm up of 4 s"),
+        (["--workers", "3"], "3 workers, 2 partitions, a peak of 5000; expected a partition for"),
+        (["--workers", "2", "--peak", "0"], "2 workers, 2 partitions, a peak of 0; expected"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(

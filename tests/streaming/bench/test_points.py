@@ -11,6 +11,7 @@ from streaming.bench.driver import Flight
 from streaming.bench.load import Load, generated, searches
 from streaming.bench.points import Point, Sample, Work, of_product, of_reference
 from streaming.bench.report import ECHO, STOCK, Reference, Report, Size, highest
+from streaming.bench.scaling import over_one
 from streaming.decisions import prediction_id
 from streaming.intake import Event, Source
 from streaming.records import EventRecord, IndexVersion, Item, Level, Prediction, Suppressed
@@ -151,3 +152,23 @@ def test_stages_and_the_rest_add_up_to_what_the_process_took() -> None:
     assert sum(told["stages_us_per_event"].values()) == pytest.approx(100_000, rel=1e-3)
     assert told["stages_us_per_event"][OTHER] == pytest.approx(1e5 * (1 - sum(spent.values())), rel=0.01)
     assert (told["queue_events_max"], told["lag_records_max"]) == (7, 3)
+
+
+def test_samples_of_several_workers_add_up() -> None:
+    """The busiest decides when all is done; the broker is in none of it."""
+    idle = [
+        Sample(100.0, 1.0, 50.0, 1.0, 2.0, {"rank": 0.1}, 5.0),
+        Sample(0.0, 2.0, 60.0, 3.0, 4.0, {"rank": 0.2}, 6.0),
+    ]
+    assert Sample.all(idle) == Sample(100.0, 3.0, 110.0, 4.0, 6.0, {"rank": pytest.approx(0.3)}, 11.0)
+    ends = [Sample(700.0, 1.9, 50.0, 0, 0, {"rank": 0.1}, 9.0), Sample(400.0, 2.5, 60.0, 0, 0, {"rank": 0.2}, 9.0)]
+    told = over_one((1200.0, 800.0), idle, ends, 1000.0)
+    assert told == {
+        "workers": 2,
+        "events_of_each": [600, 400],
+        "cpu_us_per_event_of_one": 1200.0,
+        "cpu_us_per_event_of_all": 1400.0,
+        "by_busiest_cpu": 1.33,
+        "by_cpu_evenly_shared": 1.71,
+        "by_events_per_s": 1.25,
+    }
