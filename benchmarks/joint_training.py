@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders.graph.facts import Fact
 from encoders.sequence.settings import SequenceSettings
@@ -134,7 +135,7 @@ def main() -> None:
             print(json.dumps(line), flush=True)
 
 
-def beside(separate: Path, gained: Vector, of: Vector, label: str) -> dict[str, list[float]]:
+def beside(separate: Path, gained: NDArray[np.float64], of: NDArray[np.bool_], label: str) -> dict[str, list[float]]:
     """The interval of what an arm gains over `separate`."""
     if not separate.is_file():
         return {}
