@@ -67,7 +67,7 @@ class Fitted(NamedTuple):
     """None: there was nothing to learn from."""
     curves: list[Curve]
     asked: Vector
-    """(n,): NDCG@10 of each session set aside, after the best epoch; the sessions depend on the past alone."""
+    """(n,): NDCG@10 of each session set aside, by the network that was taken; the sessions depend on the past alone."""
 
 
 def fit_sequence(
@@ -126,6 +126,14 @@ def fit_sequence(
     return Fitted(SequenceSpace(ids, free[met], axes.shape[1], network.weights(), unmet), curves, asked)
 
 
+class _Kept(NamedTuple):
+    """A network as it was after an epoch."""
+
+    weights: dict[str, torch.Tensor]
+    asked: Vector
+    """(n,): NDCG@10 of each session set aside."""
+
+
 class _Run:
     """One network's training."""
 
@@ -161,29 +169,32 @@ class _Run:
         self.digest = content.hexdigest()
 
     def train(self, name: str, checkpoint: Path | None, note: Callable[[int], None]) -> Curve:
-        """Leaves the network as it was after its best epoch."""
-        curve, best, begun = Curve(name), -1.0, 0
-        kept = _copy(self._trained)
+        """Leaves the network as it is at the end, or as it was after its best epoch, where that was surely better: of
+        epochs that differ by chance the last one learned most."""
+        curve, kept, begun = Curve(name), _Kept(_copy(self._trained), np.empty(0, np.float32)), 0
+        asked = kept.asked
         if checkpoint is not None and checkpoint.is_file():
             curve, kept, begun = self._resumed(checkpoint, name)
-            best = max(curve.ndcg_10)
+            asked = self.examined()
         since = time.process_time()
         for epoch in range(begun, self._settings.epochs):
             self._plan(curve)
             if epoch >= self._epochs:
                 break
             curve.loss.append(self._epoch(epoch))
-            curve.ndcg_10.append(float(self.examined().mean(dtype=np.float64)))
+            asked = self.examined()
+            curve.ndcg_10.append(float(asked.mean(dtype=np.float64)))
             now = time.process_time()
             curve.cpu_s.append((curve.cpu_s[-1] if curve.cpu_s else 0.0) + now - since)
             since = now
-            if curve.ndcg_10[-1] > best:
-                best, kept = curve.ndcg_10[-1], _copy(self._trained)
+            if curve.ndcg_10[-1] >= max(curve.ndcg_10):
+                kept = _Kept(_copy(self._trained), asked)
             if checkpoint is not None:
                 self._leave(checkpoint, curve, kept)
             note(epoch + 1)
         note(self._settings.epochs)
-        self._trained.load_state_dict(kept)
+        if _surely_more(kept.asked, asked):
+            self._trained.load_state_dict(kept.weights)
         self._network.eval()
         return curve
 
@@ -287,10 +298,11 @@ class _Run:
                 read[row, :size] = session.read
         return Batch(*(torch.from_numpy(each).to(self._device) for each in (codes, told, there, read)))
 
-    def _leave(self, path: Path, curve: Curve, kept: dict[str, torch.Tensor]) -> None:
+    def _leave(self, path: Path, curve: Curve, kept: _Kept) -> None:
         """Writes where training stands, beside its place and then into it."""
         tensors = {f"now.{name}": tensor for name, tensor in _copy(self._trained).items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in kept.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in kept.weights.items()}
+        tensors["asked"] = torch.from_numpy(kept.asked)
         for number, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         for name in ("loss", "ndcg_10", "cpu_s"):
@@ -300,7 +312,7 @@ class _Run:
         save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, beside)
         beside.replace(path)
 
-    def _resumed(self, path: Path, name: str) -> tuple[Curve, dict[str, torch.Tensor], int]:
+    def _resumed(self, path: Path, name: str) -> tuple[Curve, _Kept, int]:
         """Goes on from what `_leave` wrote.
 
         Raises:
@@ -316,9 +328,15 @@ class _Run:
             groups = self._optimizer.state_dict()["param_groups"]
             self._optimizer.load_state_dict({"state": state, "param_groups": groups})
             curve = Curve(name, *(tensors[f"curve.{part}"].tolist() for part in ("loss", "ndcg_10", "cpu_s")))
-            return curve, _under("best.", tensors), len(curve.loss)
+            return curve, _Kept(_under("best.", tensors), tensors["asked"].cpu().numpy()), len(curve.loss)
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as exc:
             raise EncoderError(f"{path}: no checkpoint of this training ({exc}); delete it and train again") from exc
+
+
+def _surely_more(ones: Vector, others: Vector) -> bool:
+    """Whether the mean is larger by two standard errors of the paired difference."""
+    gained = ones.astype(np.float64) - others
+    return float(gained.mean()) > 2 * float(gained.std()) / max(1.0, np.sqrt(len(gained))) if len(gained) else False
 
 
 def _copy(network: nn.Module) -> dict[str, torch.Tensor]:

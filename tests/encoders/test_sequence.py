@@ -10,7 +10,7 @@ from encoders.sequence.lessons import Session
 from encoders.sequence.network import Batch, SequenceNetwork
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.space import SequenceSpace, first_axes
-from encoders.sequence.training import COOLING, device_of, fit_sequence
+from encoders.sequence.training import COOLING, _Run, device_of, fit_sequence
 from encoders.session import PooledSessionEncoder
 
 ITEMS = [f"item {n}" for n in range(12)]
@@ -123,6 +123,25 @@ def test_it_stops_where_nothing_is_gained_and_when_its_time_is_over():
     assert len(curves[0].loss) <= 5 + COOLING
     _, curves, _ = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, budget_s=1e-9))
     assert len(curves[0].loss) == 1
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(0.01, "last"), (0.5, "best")])
+def test_the_last_epoch_is_taken_unless_another_was_surely_better(
+    gain: float, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the sessions set aside say of the epochs is made up; the weights tell which was taken."""
+    chance = np.random.default_rng(0)
+    told = [base + chance.normal(0, 0.05, 60).astype(np.float32) for base in (0.2, 0.3 + gain, 0.3)]
+    answers = iter([*told, *told])
+    weights = []
+
+    def examined(run: _Run) -> np.ndarray:
+        weights.append(run._network.table.free.detach().numpy().tobytes())
+        return next(answers)
+
+    monkeypatch.setattr(_Run, "examined", examined)
+    fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, epochs=3))
+    assert weights[-1] == weights[1 if taken == "best" else 2]
 
 
 def test_items_without_words_are_learned_too_and_too_little_is_not_learned_from():
