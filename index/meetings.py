@@ -21,6 +21,8 @@ MEMORY = 20
 """Events of a session, the newest included, among which two items may have met before."""
 PERIOD_MS = 30 * 60 * 1000
 """A pair counts once in this time in a session; a bot that reloads two pages adds nothing."""
+CONTEXT = 10
+"""Items before an event that it is taught with, at most."""
 WIDEST = 62
 """Places of a window at most: a place is a bit."""
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from index.blocks import Numbers, Rows
 from index.lesson import LEARNING_KINDS, Lesson, Together
 from index.log_columns import number_items
-from index.meetings import MEMORY, PERIOD_MS, counted_places
+from index.meetings import CONTEXT, MEMORY, PERIOD_MS, counted_places
 from index.session_store import BACK, DEEP, ENTRIES, FURTHEST, Events, SessionStore
 from index.vocabulary import Codes, Vocabulary
 
@@ -241,7 +241,8 @@ def _returns(tags: Numbers, codes: Codes, times: Numbers, window: int) -> tuple[
     """`backs` and `depths` of a log, session by session in order of time, as lessons have them."""
     depths = np.minimum(np.arange(len(tags)) - np.searchsorted(tags, tags), window).astype(np.uint8)
     backs = np.zeros(len(tags), np.uint8)
-    counted = counted_places(tags, codes, times, window, max(MEMORY, window + 1), PERIOD_MS)
+    reach = max(window, CONTEXT)  # a pair that a lesson has farther back than `window` is counted by then all the same
+    counted = counted_places(tags, codes, times, reach, max(MEMORY, reach + 1), PERIOD_MS)
     for back in range(window, 0, -1):
         came = (depths >= back) & (counted >> (back - 1) & 1 == 1)
         came[back:] &= codes[back:] == codes[:-back]

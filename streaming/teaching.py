@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from xxhash import xxh3_64_digest
 
-from index.meetings import lesson_context, visitor_tag
+from index.meetings import CONTEXT, lesson_context, visitor_tag
 from streaming.intake import Event
 from streaming.records import Transition
 from streaming.sessions import KINDS, SessionState, continues, step_of, steps_of, user_of, visits
 
 SEARCH = KINDS.index("search")
-CONTEXT = 10
-"""Items before an event that it is taught with, at most."""
 
 
 def session_tag(session: str) -> int:

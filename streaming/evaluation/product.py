@@ -16,7 +16,7 @@ from index.candidates import Column
 from index.forest_fitting import ForestSettings
 from index.gate import Gate
 from index.lesson import Lesson
-from index.meetings import lesson_context
+from index.meetings import CONTEXT, lesson_context
 from index.tables import TableSettings
 from streaming import gating
 from streaming.building import UNTRAINED, Past, choose, taught
@@ -33,7 +33,7 @@ from streaming.recalibrating import Recalibration
 from streaming.reranking import PARTS
 from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
-from streaming.teaching import CONTEXT, session_tag
+from streaming.teaching import session_tag
 
 NAME = "beforehand"
 _CALLED = {"prior": "popularity"}

@@ -74,7 +74,7 @@ def test_each_leaves_one_dead_letter_and_the_good_ones_are_decided(
         sent[(where.topic.encode(), where.partition, where.offset)] = what
     worker()
     wanted = {pseudonym(name, SECRET) for name in good}
-    eventually(lambda: {p.session_id for p in stage.spoken().values()}, lambda seen: seen >= wanted)
+    eventually(lambda: {p.session_id for p in stage.spoken().values()}, lambda seen: seen >= wanted, 60)
     letters = eventually(lambda: stage.raw(topics.DEAD_LETTERS), lambda rows: len(rows) >= len(bad))
 
     found: dict[str, Any] = {}

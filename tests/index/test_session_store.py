@@ -2,7 +2,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from index.session_knn import SCHEMA, KnnSettings, SessionKnn
@@ -55,6 +55,7 @@ def test_a_snapshot_is_the_whole_content(events, bounds):
 
 
 @settings(max_examples=100, deadline=None)
+@example([(0, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a", 2)], KnnSettings(window=1))
 @given(EVENTS, SMALL)
 def test_a_log_at_once_is_its_events_in_order_of_time(events, bounds):
     columns = [list(column) for column in zip(*events, strict=True)] or [[], [], []]

@@ -11,7 +11,7 @@ from encoders.behaviour import BehaviourSettings
 from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index.lesson import Lesson
-from index.meetings import lesson_context, visitor_tag
+from index.meetings import CONTEXT, lesson_context, visitor_tag
 from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from streaming.changes import ChangeFinder
@@ -24,7 +24,7 @@ from streaming.ranking import RankingSettings
 from streaming.records import CLICK_KINDS, Item
 from streaming.sessions import SessionState
 from streaming.settings import RuleSettings, Settings, TriggerSettings, WorkerSettings
-from streaming.teaching import CONTEXT, session_tag
+from streaming.teaching import session_tag
 
 START = 1_700_000_000_000
 """2023-11-14T22:13:20Z."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
+from index.meetings import CONTEXT
 from streaming import sessions
 from streaming.intake import Event, Source
 from streaming.records import CLICK_KINDS, Transition
 from streaming.sessions import FRESH, SessionState
-from streaming.teaching import CONTEXT, session_tag, taught
+from streaming.teaching import session_tag, taught
 
 START = 1_700_000_000_000
 MINUTE = 60_000
