@@ -88,8 +88,8 @@ def look(worker: WorkerProcess) -> Look:
         ValueError: it does not run.
     """
     pid, at = worker.pid, time.monotonic()
+    page = worker.page("/metrics", PATIENCE_S)  # first: what it counts, the others have to tell of
     live, ready, full = (worker.says_no(page, PATIENCE_S) for page in ("/live", "/ready", "/full"))
-    page = worker.page("/metrics", PATIENCE_S)
     if worker.pid != pid:
         raise ValueError(f"process {pid} is no more")
     counts = ("beforehand_partitions", "beforehand_batches_total", "beforehand_engine_failures_total")

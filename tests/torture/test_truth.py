@@ -179,3 +179,25 @@ def test_a_looker_looks_until_it_is_stopped(
     looks = looker.stop()
     assert {look.ready for look in looks.seen["w0"]} == {None}
     assert looks.count >= 3
+
+
+def test_what_is_counted_is_read_before_the_pages_that_have_to_tell_of_it() -> None:
+    """Else what fails in between would be counted, and told of by none."""
+
+    class Worker:
+        pid = 7
+
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def page(self, name: str, _patience_s: float) -> str:
+            self.asked.append(name)
+            counts = ("beforehand_partitions", "beforehand_batches_total", "beforehand_engine_failures_total")
+            return "".join(f"{count} 1\n" for count in counts)
+
+        def says_no(self, name: str, _patience_s: float) -> None:
+            self.asked.append(name)
+
+    worker = Worker()
+    assert looking.look(worker).failures == 1  # type: ignore[arg-type]
+    assert worker.asked[0] == "/metrics"
