@@ -4,7 +4,7 @@ together, so that the processor has as many independent loads under way as there
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,12 @@ class Forest:
             rows, self.features, self.thresholds, self.children, self.values, self.roots, self.depths
         )
         return found
+
+    def first(self, trees: int) -> Forest:
+        """The forest of its first trees, as it was when no more had grown."""
+        last = int(self.roots[trees]) if trees < len(self.roots) else len(self.features)
+        cut = {name: getattr(self, name)[:last] for name in ("features", "thresholds", "children", "values")}
+        return replace(self, roots=self.roots[:trees], depths=self.depths[:trees], **cut)
 
     @property
     def digest(self) -> str:

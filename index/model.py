@@ -36,7 +36,7 @@ from index.forest import Forest
 from index.tables import Tables, TableSettings
 from index.vector_index import VectorIndex
 
-FORMAT = 3
+FORMAT = 4
 """What this release writes, and the only one it reads."""
 
 MANIFEST = "manifest.json"

@@ -54,7 +54,7 @@ NO_FACTS = pl.DataFrame(schema={"head": pl.String, "relation": pl.String, "tail"
 """The demo's shop brings none besides what its catalogue says."""
 MOMENTS = 4000
 """That weights are chosen on: fewer than `build` takes, for a demo has no patience."""
-FOREST = ForestSettings(trees=60, patience=10)
+FOREST = ForestSettings(trees=30)
 """Likewise: no network, and fewer trees than `train` grows."""
 DECIDED_S = 60.0
 """How long the worker may take for what waits after the last event."""

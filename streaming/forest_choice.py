@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from index.candidates import Column
 from index.forest import Forest
-from index.forest_fitting import ForestSettings, Grown, Lists, grow
+from index.forest_fitting import ForestSettings, Lists, grow
+from index.rank_metrics import kind_and_depth, values
 from streaming.reranking import FEATURES, RISING, Shortlist, reordered
 
 LEAST = 200
@@ -44,7 +45,8 @@ class ForestChoice:
 
 
 def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: ForestSettings) -> ForestChoice | None:
-    """A forest of all moments, of as many trees as did best on halves that were set aside; None: too few moments.
+    """A forest of all moments; None: too few moments. It has all the trees of the settings, unless on halves that were
+    set aside fewer did surely better: where such a curve has its top is mostly chance.
 
     Args:
         folds: (moments,): 0 or 1. Moments of one session belong into one fold.
@@ -54,16 +56,16 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     if min(len(half.answered().sizes) for half in halves) < LEAST // 2:
         return None
     grown = [grow(halves[1 - fold], RISING, settings, aside=halves[fold], names=FEATURES) for fold in (0, 1)]
-    settled = replace(settings, trees=max(1, round(sum(each.trees for each in grown) / 2)))
-    whole = grow(lists, RISING, settled, names=FEATURES)
+    trees = _enough([each.forest for each in grown], halves, np.mean([each.ndcg_10 for each in grown], axis=0))
+    whole = grow(lists, RISING, replace(settings, trees=trees), names=FEATURES)
     # Of as many trees as the one that is served: with more or fewer, scores would be of another scale than its.
-    apart = [grow(halves[1 - fold], RISING, settled, names=FEATURES).forest for fold in (0, 1)]
+    apart = [each.forest.first(trees) for each in grown]
     out_of_fold = [
         reordered(moment.z, moment.best.places, moment.best.rows, apart[fold])
         for moment, fold in zip(asked, folds.tolist(), strict=True)
     ]
     return ForestChoice(
-        whole.forest, out_of_fold, {f"forest, half {n + 1}": _curve(each) for n, each in enumerate(grown)}
+        whole.forest, out_of_fold, {f"forest, half {n + 1}": each.ndcg_10 for n, each in enumerate(grown)}
     )
 
 
@@ -76,5 +78,27 @@ def _lists(asked: Sequence[Asked]) -> Lists:
     )
 
 
-def _curve(grown: Grown) -> list[float]:
-    return grown.ndcg_10[: grown.trees]
+def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> int:
+    """How many trees are kept of those that were grown: all, unless the top of the curve is better by more than twice
+    the standard error of the difference.
+
+    Args:
+        grown: by fold, a forest that did not see that half.
+        curve: (trees,): what is gained on both.
+    """
+    best, every = int(np.argmax(curve)) + 1, len(curve)
+    less = np.concatenate(
+        [
+            _ndcg_10(forest.first(best), half) - _ndcg_10(forest, half)
+            for forest, half in zip(grown, (each.answered() for each in halves), strict=True)
+        ]
+    )
+    return best if less.mean() > 2 * less.std() / np.sqrt(len(less)) else every
+
+
+def _ndcg_10(forest: Forest, lists: Lists) -> Column:
+    """(rankings,)"""
+    starts = np.concatenate([[0], np.cumsum(lists.sizes)])
+    scores = forest.scores(lists.rows).astype(np.float32)[:, None]
+    every, wanted = np.arange(len(lists.sizes)), np.add.reduceat(lists.right.astype(np.int64), starts[:-1])
+    return values(scores, starts, lists.right.view(np.uint8), wanted, np.ones(1), *kind_and_depth("ndcg_10"), every)

@@ -1,4 +1,5 @@
-"""Items as a table has them, row by row: for whoever reads a shop folder, and for the model that was made of one."""
+"""Items as a table has them, row by row: for whoever reads a shop folder, and for the model that was made of one; and
+what is read of an item."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from encoders.catalogue import item_text
 from streaming.records import Item
 
 if TYPE_CHECKING:
@@ -19,3 +21,14 @@ def items_of(frame: pl.DataFrame) -> Iterator[Item]:
         if "attributes" in given:
             given["attributes"] = json.loads(given["attributes"])
         yield Item(**given)
+
+
+def description(item: Item) -> str:
+    """All that an item's vector is made of, of what the catalogue says."""
+    attributes = sorted((item.attributes or {}).items())
+    return "\n".join([text_of(item), item.brand or "", item.category or "", repr(attributes) if attributes else ""])
+
+
+def text_of(item: Item) -> str:
+    """What the text encoder reads of it."""
+    return item_text(item.title, item.brand, item.category)

@@ -20,6 +20,7 @@ from encoders.graph.facts import Fact
 from encoders.session import SessionEncoder
 from encoders.text import TextEncoder
 from index import fusion
+from index.attributes import Attributes
 from index.calibration import Calibration
 from index.cold_lane import ColdLane
 from index.cooccurrence import CoOccurrence
@@ -37,7 +38,7 @@ from index.vocabulary import Codes
 from streaming import gating, intent
 from streaming.errors import InputError
 from streaming.intake import Event
-from streaming.item_rows import items_of
+from streaming.item_rows import description, items_of, text_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
 from streaming.topics import source_of
@@ -102,6 +103,7 @@ class Shop:
         self.items: dict[str, Item] = {}
         self.index = index or VectorIndex(self.vocabulary, self.layout.dimension)
         self.lane = ColdLane(self.counts, self.index, self.layout)
+        self.attributes = Attributes()
         self.learned = 0
         """Records of `learned` that were applied."""
         self.version = 0
@@ -194,16 +196,18 @@ class Shop:
         latest = {item.item_id: item for item in items}
         changed = [item for item in latest.values() if self._described.get(item.item_id) != description(item)]
         self.items.update(latest)
+        self._attribute(list(latest.values()))
         for item in changed:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
             self._described[item.item_id] = description(item)
         if changed:
-            self._place([item.item_id for item in changed], self._text_vectors([_text(item) for item in changed]))
+            self._place([item.item_id for item in changed], self._text_vectors([text_of(item) for item in changed]))
 
     def stock(self, items: Sequence[Item], texts: Vector) -> None:
         """Many items at once, with the vectors of their texts, (n, text encoder's dimension), at hand."""
         self.items.update((item.item_id, item) for item in items)
         self._described.update((item.item_id, description(item)) for item in items)
+        self._attribute(items)
         for item in items:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
         codes, rows = self._put([item.item_id for item in items], self._whitened(texts))
@@ -351,6 +355,10 @@ class Shop:
         self.version += 1
         return codes, rows
 
+    def _attribute(self, items: Sequence[Item]) -> None:
+        codes = self.vocabulary.add_all([item.item_id for item in items])
+        self.attributes.put(codes, [(item.brand, item.category) for item in items])
+
     def _facts_changed(self, head: str) -> None:
         row = self.row_of(head)
         if row is not None:
@@ -386,13 +394,3 @@ class Shop:
 def sellable(item: Item) -> bool:
     """Whether it may be offered: available, and not out of stock where a stock is told."""
     return item.available and item.stock != 0
-
-
-def description(item: Item) -> str:
-    """All that an item's vector is made of, of what the catalogue says."""
-    attributes = sorted((item.attributes or {}).items())
-    return "\n".join([_text(item), item.brand or "", item.category or "", repr(attributes) if attributes else ""])
-
-
-def _text(item: Item) -> str:
-    return item_text(item.title, item.brand, item.category)

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from index.attributes import Numbers
 from index.candidates import Column
 from index.forest import Features, Forest
 from index.fusion import PARTS as BLOCKS
@@ -21,6 +22,10 @@ EXPECTED = 80
 """Of the others, those that are ranked once more because a network expects them most."""
 RECENT = 3
 """Newest items of the history that a candidate's text is compared with."""
+FADING = 0.6
+"""What an item of the history weighs against the one after it, for what it has in common with a candidate."""
+TOGETHER = 100
+"""Items that go with the newest of the history, of which the forest is told."""
 TIE = 1e-3
 """Of the score before, what is added: more of any part is never no better, and hardly anything ties."""
 
@@ -35,13 +40,17 @@ FEATURES = (
     "text_last", "text_recent", "sequence_last", "behaviour_last",
     "log_seen", "log_seen_last", "history", "best_counts", "best_neighbours", "best_text", "best_sequence",
     "steps_back",
+    "counts_last", "counts_last_behind",
+    "brand_last", "brand_share", "category_last", "category_share", "section_last", "section_share",
 )  # fmt: skip
 """Of a candidate, in order. `behind`: less the best candidate's; `last`, `recent`: cosine with the newest item, the
 most of the newest three; `best`: the same for all candidates; `steps_back`: 1 / how long ago it stood in the history, 0
-where it does not."""
+where it does not. `counts_last`: counts of the newest item alone. `brand_last`: 1 where that is of its brand;
+`brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike."""
 _MORE = {*PARTS[:-1], *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))), "score"}
+_EITHER = {"log_seen_last", "brand_last", "category_last", "section_last"}
 _LESS = {"place", "sequence_place"}
-RISING = tuple((name in _MORE - {"log_seen_last"}) - (name in _LESS) for name in FEATURES)
+RISING = tuple((name in _MORE - _EITHER) - (name in _LESS) for name in FEATURES)
 """Of each feature: 1 where more of it never ranks lower, -1 where it never ranks higher, else 0: an offer that loses
 what speaks for it does not rise."""
 
@@ -78,7 +87,11 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
         alike[number] = shop.index.products(chosen, row, blocks if not number else blocks[:1])
     seen = shop.counts.seen(chosen)
     last = shop.counts.seen(recent[:1])[0] if len(recent) else 0
-    return Shortlist(places, _rows(parts[places], z[places], alike, seen, last, chosen, known))
+    after = shop.counts.together(recent[:1], np.ones(len(recent[:1])), TOGETHER)
+    rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
+    _add_after(rows, chosen, after.codes, after.scores)
+    _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
+    return Shortlist(places, rows)
 
 
 def reordered(z: Column, places: NDArray[np.int64], rows: Features, forest: Forest) -> Column:
@@ -94,7 +107,7 @@ def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
     count, width = parts.shape
-    rows = np.zeros((count, 27), np.float32)
+    rows = np.zeros((count, 35), np.float32)
     best = np.zeros(width)
     for place in range(count):
         for part in range(width):
@@ -123,3 +136,35 @@ def _rows(
     for number in range(count):
         rows[order[number], 14] = number
     return rows
+
+
+@njit(cache=True, nogil=True)
+def _add_after(rows: Features, codes: Codes, found: Codes, scores: Column) -> None:
+    """What the newest item alone says of each candidate."""
+    order = np.argsort(found)
+    ascending = found[order]
+    most = np.float32(0.0)
+    for place in range(len(codes)):
+        at = np.searchsorted(ascending, codes[place])
+        if at < len(ascending) and ascending[at] == codes[place]:
+            rows[place, 27] = scores[order[at]]
+        most = max(most, rows[place, 27])
+    for place in range(len(codes)):
+        rows[place, 28] = rows[place, 27] - most
+
+
+@njit(cache=True, nogil=True)
+def _add_shared(rows: Features, own: Numbers, known: Numbers) -> None:
+    """What each candidate has in common with the history; `known`: oldest first."""
+    for place in range(len(own)):
+        for kind in range(own.shape[1]):
+            total, shared, weight = 0.0, 0.0, 1.0
+            for back in range(len(known) - 1, -1, -1):
+                total += weight
+                if own[place, kind] != 0 and own[place, kind] == known[back, kind]:
+                    shared += weight
+                    if back == len(known) - 1:
+                        rows[place, 29 + 2 * kind] = 1.0
+                weight *= FADING
+            if total > 0.0:
+                rows[place, 30 + 2 * kind] = shared / total

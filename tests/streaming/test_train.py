@@ -23,6 +23,7 @@ from streaming.errors import InputError
 from streaming.forest_choice import Asked, grow_forest
 from streaming.items import Shop, items_of
 from streaming.learning import JointTrial
+from streaming.records import Item
 from streaming.reranking import FEATURES, RISING, Shortlist, reordered, shortlist
 from tests.stories.small_shop import Visitor, engine_for, offers
 
@@ -274,8 +275,30 @@ def test_what_a_forest_is_told_of_a_candidate(trained: tuple[Path, Path, dict[st
     jam, pot, mug = (shop.row_of(item)[text] for item in ("jam-2", "pot-3", "mug-1"))  # type: ignore[index]
     assert told["text_last"][0] == pytest.approx(float(mug @ pot), abs=1e-5)
     assert told["text_recent"][0] == pytest.approx(max(float(mug @ pot), float(mug @ jam)), abs=1e-5)
+    after = shop.counts.together(known[1:], np.ones(1), 100)
+    by_code = dict(zip(after.codes.tolist(), after.scores.tolist(), strict=True))
+    counts = [by_code.get(code, 0.0) for code in codes[[1, 2, 0]].tolist()]
+    assert max(counts) > 0
+    assert told["counts_last"] == pytest.approx(counts, abs=1e-6)
+    assert told["counts_last_behind"] == pytest.approx(np.array(counts) - max(counts), abs=1e-6)
     nothing = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known[:0], shop)
-    assert not nothing.rows[:, FEATURES.index("text_last")].any()
+    for name in ("text_last", "counts_last", "brand_last", "category_share"):
+        assert not nothing.rows[:, FEATURES.index(name)].any()
+
+
+def test_what_a_forest_is_told_of_what_candidate_and_history_have_in_common() -> None:
+    told = [("a", "Orly", "Nails > Polish"), ("b", "orly", "Nails > Files"), ("c", None, "Nails"), ("d", "Orly", None)]
+    shop = Shop(DummyTextEncoder())
+    shop.upsert([Item(item_id=name, title=name, brand=brand, category=path) for name, brand, path in told])
+    codes, known = shop.vocabulary.codes(["a", "b", "c"]), shop.vocabulary.codes(["a", "b", "d"])
+    rows = shortlist(codes, np.zeros((3, 7)), np.array([0.3, 0.2, 0.1]), known, shop).rows
+    seen = {name: rows[:, place].round(6).tolist() for place, name in enumerate(FEATURES)}
+    whole = 1 + 0.6 + 0.36
+    assert seen["brand_last"] == [1, 0, 0]
+    assert seen["brand_share"] == pytest.approx([1.36 / whole, 0.6 / whole, 0], abs=1e-6)
+    assert seen["category_last"] == [0, 0, 0]
+    assert seen["category_share"] == pytest.approx([0.36 / whole, 0.6 / whole, 0], abs=1e-6)
+    assert seen["section_share"] == pytest.approx([0.96 / whole, 0.96 / whole, 0], abs=1e-6)
 
 
 def test_too_few_answers_grow_no_forest() -> None:
@@ -287,7 +310,7 @@ def test_too_few_answers_grow_no_forest() -> None:
 
 
 def test_what_is_said_out_of_fold_is_of_the_scale_of_the_forest_that_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One half is easy to rank and the other noise, so that by themselves they would stop after other numbers of
+    """One half is easy to rank and the other noise, so that of themselves they would be best of other numbers of
     trees."""
     source, count, width = np.random.default_rng(5), 600, len(FEATURES)
     asked = []
@@ -303,8 +326,24 @@ def test_what_is_said_out_of_fold_is_of_the_scale_of_the_forest_that_is_served(m
         return reordered(z, places, rows, forest)
 
     monkeypatch.setattr("streaming.forest_choice.reordered", noted)
-    grown = grow_forest(asked, np.arange(count).astype(np.uint8) % 2, ForestSettings(trees=120, patience=10))
+    grown = grow_forest(asked, np.arange(count).astype(np.uint8) % 2, ForestSettings(trees=60))
     assert grown is not None
-    assert len({len(curve) for curve in grown.ndcg_10.values()}) == 2
+    assert len({int(np.argmax(curve)) for curve in grown.ndcg_10.values()}) == 2
     assert set(used) == {len(grown.forest.roots)}
     assert len(used) == len(grown.out_of_fold) == count
+
+
+def test_fewer_trees_are_kept_where_that_is_surely_better() -> None:
+    """One tree finds what decides; those after it learn noise by heart."""
+    source, asked = np.random.default_rng(6), []
+    for _ in range(600):
+        rows = source.random((20, len(FEATURES))).astype(np.float32)
+        right = np.arange(20) == int(np.argmax(rows[:, 0] + 0.3 * source.random(20)))
+        asked.append(Asked(np.zeros(20), Shortlist(np.arange(20), rows), np.ones(20, bool), right))
+    folds = np.arange(600).astype(np.uint8) % 2
+    wild = ForestSettings(trees=60, learning_rate=1.0, least=1, features=1.0)
+    calm, greedy = grow_forest(asked, folds, ForestSettings(trees=5)), grow_forest(asked, folds, wild)
+    assert calm is not None
+    assert len(calm.forest.roots) == 5
+    assert greedy is not None
+    assert len(greedy.forest.roots) < 60
