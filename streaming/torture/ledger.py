@@ -197,7 +197,7 @@ def read_places(settings: Settings) -> Iterator[tuple[str, int]]:
 
 
 def _lost(reference: Reference, sent: Sent) -> list[str]:
-    """Names of payloads that are there too seldom or too often; of those that nobody can read only how many."""
+    """Payloads that are there too seldom or too often, with the counts; of those that nobody can read only how many."""
     there = Counter(str(event.event_id) for event in [*reference.events, *reference.cursed])
     poison = f"{POISON}..."
     there[poison] = len(reference.refused)
@@ -206,8 +206,8 @@ def _lost(reference: Reference, sent: Sent) -> list[str]:
         for name, count in counted.items():
             for total in into:
                 total[poison if name.startswith(POISON) else name] += count
-    names = there.keys() | most.keys()
-    return sorted(name for name in names if not least[name] <= there[name] <= most[name])
+    wrong = sorted(n for n in there.keys() | most.keys() if not least[n] <= there[n] <= most[n])
+    return [f"{n}: {there[n]} there, {least[n]} confirmed, {most[n]} begun" for n in wrong]
 
 
 def read_decisions(settings: Settings) -> list[Prediction]:
