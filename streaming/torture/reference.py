@@ -6,6 +6,7 @@ Sessions know nothing of each other, so many of them are shared out to processes
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -29,8 +30,10 @@ from streaming.sessions import FRESH, INTEREST_KINDS, SessionState, advance
 from streaming.settings import Settings
 from streaming.tail import tail
 from streaming.torture.plan import Profile
-from streaming.torture.traffic import CURSE, items
+from streaming.torture.traffic import CURSE, Payloads, items
 
+REHEARSED = 300
+"""Events: sessions of several each."""
 PAYS = 50_000
 """Events for which another process pays: it takes seconds to start."""
 Place = tuple[str, int, int]
@@ -70,14 +73,34 @@ class Reference:
 
 def reference(settings: Settings, profile: Profile) -> Reference:
     """Reads `clicks`, then `browses`: an order in which no worker ever saw the events of both."""
-    result = Reference()
-    intake = Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
+    result, intake = Reference(), _intake(settings)
     for number, topic in enumerate((topics.CLICKS, topics.BROWSES)):
         rows = tail(settings, [settings.topics.prefix + topic.name])
         _accept(result, intake, number, sorted(rows, key=lambda row: (row.partition, row.offset)))
     processes = min(os.cpu_count() or 1, 1 + len(result.events) // PAYS)
     decide(result, settings, profile, processes=processes)
     return result
+
+
+def rehearse(settings: Settings, profile: Profile) -> None:
+    """Decides some events beforehand.
+
+    Where the package was not warmed (`streaming.warming`), numba compiles at the first event, in each worker, a quarter
+    of a minute in which its event loop hardly gets a turn: harm that nobody planned. Here it does so for all of them.
+    """
+    result, payloads, intake = Reference(), Payloads(profile), _intake(settings)
+    now = time.time_ns() // 1_000_000
+    for number in range(REHEARSED):
+        payload = payloads.next(now)
+        source = Source(topics.SOURCES.index(payload.topic), 0, number, now)
+        event = intake.accept(source, payload.key, payload.value)
+        if isinstance(event, Event):
+            result.events.append(event)
+    decide(result, settings, profile)
+
+
+def _intake(settings: Settings) -> Intake:
+    return Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
 
 
 def decide(result: Reference, settings: Settings, profile: Profile, *, processes: int = 1) -> None:

@@ -44,7 +44,7 @@ from streaming.torture.ledger import (
 from streaming.torture.listening import Listener
 from streaming.torture.looking import Looker
 from streaming.torture.plan import Profile
-from streaming.torture.reference import reference
+from streaming.torture.reference import reference, rehearse
 from streaming.torture.sending import Producer, Sent
 from streaming.torture.traffic import put_catalogue
 from streaming.torture.truth import ready_again, untrue, untrue_at_the_end
@@ -127,6 +127,7 @@ def run(
     """
     begun = time.monotonic()
     settings = settings_for(brokers.bootstrap, profile, folder, fence=fence)
+    rehearse(settings, profile)
     create_topics(settings)
     put_catalogue(settings, profile)
     producer, listener = Producer(settings, profile, folder), Listener(settings)
