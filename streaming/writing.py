@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -83,6 +84,11 @@ class PartitionEpochs(TransactionManager):
         self._owned.clear()
 
 
+def _now() -> int:
+    """In ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
 class FencedProducer(driver.Producer):
     """One idempotent producer for outputs and state; acks from all in-sync replicas."""
 
@@ -105,14 +111,15 @@ class FencedProducer(driver.Producer):
     async def deliver(self, records: Iterable[tuple[str, int | None, bytes | None, bytes | None, Any]]) -> list[Any]:
         """Send records (topic, partition, key, value, headers) and wait until the broker has confirmed each.
 
-        Faust's own buffer is not used: its `flush` gives up after 100 ms without a confirmation.
+        Faust's own buffer is not used: its `flush` gives up after 100 ms without a confirmation. Records bear the time
+        of Python's clock, as what stands in them does; aiokafka would ask the kernel's behind its back.
 
         Raises:
             Exception: the first refusal. Others may have been written: the caller ends the process.
         """
-        send = self._producer.send
+        send, now = self._producer.send, _now()
         pending = [
-            await send(topic, value, key=key, partition=partition, headers=headers)
+            await send(topic, value, key=key, partition=partition, timestamp_ms=now, headers=headers)
             for topic, partition, key, value, headers in records
         ]
         return list(await asyncio.gather(*pending)) if pending else []
@@ -127,11 +134,11 @@ class FencedProducer(driver.Producer):
             Exception: the first refusal; a newer owner's fence is one.
             ValueError: the records of a partition do not fit into one batch.
         """
-        pending = {}
+        pending, now = {}, _now()
         for partition, records in batches.items():
             batch = self._producer.create_batch()
             for key, value in records:
-                if batch.append(key=key, value=value, timestamp=None) is None:
+                if batch.append(key=key, value=value, timestamp=now) is None:
                     raise ValueError(f"{len(records)} states of partition {partition} do not fit into one batch")
             batch.close()
             pending[partition] = await self._producer.send_batch(batch, self.state_topic, partition=partition)

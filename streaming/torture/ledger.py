@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from msgspec.structs import replace
-
 from streaming import codec, topics
 from streaming.codec import DecodeError
 from streaming.dead_letters import Letter
@@ -16,7 +14,7 @@ from streaming.records import Prediction, Suppressed
 from streaming.sessions import SessionState, events_only
 from streaming.settings import Settings
 from streaming.tail import tail
-from streaming.torture.reference import Reference, place_of
+from streaming.torture.reference import Reference, place_of, plain
 from streaming.torture.sending import Sent
 from streaming.torture.traffic import POISON
 
@@ -121,7 +119,7 @@ FAULTS = (
 def keep(
     reference: Reference,
     sent: Sent,
-    decisions: list[Prediction],
+    decisions: Iterable[Prediction],
     changelog: Mapping[str, bytes],
     workers: Mapping[str, bytes],
 ) -> Ledger:
@@ -129,7 +127,7 @@ def keep(
 
     Args:
         sent: payloads that the broker confirmed, and those that it may have.
-        decisions: every record on `predictions` and `suppressed`.
+        decisions: every record on `predictions` and `suppressed`; none is kept, for they are many.
         changelog: encoded states by pseudonym, as recovered from the changelog.
         workers: likewise, as the workers hold them.
     """
@@ -139,14 +137,19 @@ def keep(
     ledger.must_answer = len(reference.answered)
     ledger.note("lost_on_the_way_in", _lost(reference, sent))
 
-    found = {decision.prediction_id: replace(decision, made_at=0) for decision in decisions}
-    ledger.decisions, ledger.repeats = len(found), len(decisions) - len(found)
+    found, different = Counter[str](), dict[str, None]()
+    for decision in decisions:
+        id = decision.prediction_id
+        found[id] += 1
+        if (answer := reference.answers.get(id)) is not None and plain(decision) != answer:
+            different[id] = None
+    ledger.decisions, ledger.repeats = len(found), found.total() - len(found)
     ledger.note("unexpected", sorted(found.keys() - reference.possible.keys()))
     per_event = Counter(name for id in found if (name := reference.possible.get(id)))
     ledger.note("unexpected", sorted(name for name in reference.silent if per_event[name]))
     ledger.note("twice", [name for name, count in per_event.items() if count > 1])
     ledger.note("missing", [name for name in reference.answered if not per_event[name]])
-    ledger.note("different", [id for id, answer in reference.answers.items() if found.get(id, answer) != answer])
+    ledger.note("different", list(different))
     ledger.note("wrong_on_changelog", _wrong_states(reference, changelog))
     ledger.note("wrong_in_workers", _wrong_states(reference, workers))
     return ledger
@@ -163,16 +166,19 @@ def keep_letters(ledger: Ledger, reference: Reference, letters: Iterable[Letter]
     ledger.note("unexpected_letters", sorted(str(place) for place in found.keys() - wanted))
 
 
-def keep_given(ledger: Ledger, told: Iterable[Prediction], given: Counter[str]) -> None:
+def keep_given(ledger: Ledger, told: Iterable[tuple[str, str]], given: Counter[str]) -> None:
     """What the consumer gave out, against what stands on `predictions`, in its order.
 
     It may pass over what a later prediction of the session replaces; the last one it may not.
+
+    Args:
+        told: session and id of each record.
     """
     last, ids = dict[str, str](), set[str]()
-    for prediction in told:
-        if prediction.prediction_id not in ids:
-            ids.add(prediction.prediction_id)
-            last[prediction.session_id] = prediction.prediction_id
+    for session, id in told:
+        if id not in ids:
+            ids.add(id)
+            last[session] = id
     ledger.given = len(given)
     ledger.note("given_twice", [id for id, count in given.items() if count > 1])
     ledger.note("given_amiss", sorted(set(last.values()) - given.keys()) + sorted(given.keys() - ids))
@@ -197,7 +203,7 @@ def read_places(settings: Settings) -> Iterator[tuple[str, int]]:
 
 
 def _lost(reference: Reference, sent: Sent) -> list[str]:
-    """Names of payloads that are there too seldom or too often; of those that nobody can read only how many."""
+    """Payloads that are there too seldom or too often, with the counts; of those that nobody can read only how many."""
     there = Counter(str(event.event_id) for event in [*reference.events, *reference.cursed])
     poison = f"{POISON}..."
     there[poison] = len(reference.refused)
@@ -206,21 +212,20 @@ def _lost(reference: Reference, sent: Sent) -> list[str]:
         for name, count in counted.items():
             for total in into:
                 total[poison if name.startswith(POISON) else name] += count
-    names = there.keys() | most.keys()
-    return sorted(name for name in names if not least[name] <= there[name] <= most[name])
+    wrong = sorted(n for n in there.keys() | most.keys() if not least[n] <= there[n] <= most[n])
+    return [f"{n}: {there[n]} there, {least[n]} confirmed, {most[n]} begun" for n in wrong]
 
 
-def read_decisions(settings: Settings) -> list[Prediction]:
-    """Every record on `predictions`, and every one held back on `suppressed`, repeats and all."""
-    prefix = settings.topics.prefix
-    held = tail(settings, [prefix + topics.SUPPRESSED.name])
-    return read_predictions(settings) + [codec.decode(row.value, Suppressed).prediction for row in held]
+def read_suppressed(settings: Settings) -> Iterator[Prediction]:
+    """What every record on `suppressed` holds back, repeats and all."""
+    for row in tail(settings, [settings.topics.prefix + topics.SUPPRESSED.name]):
+        yield codec.decode(row.value, Suppressed).prediction
 
 
-def read_predictions(settings: Settings) -> list[Prediction]:
+def read_predictions(settings: Settings) -> Iterator[Prediction]:
     """Every record on `predictions`, in order within a partition."""
-    rows = tail(settings, [settings.topics.prefix + topics.PREDICTIONS.name])
-    return [codec.decode(row.value, Prediction) for row in rows]
+    for row in tail(settings, [settings.topics.prefix + topics.PREDICTIONS.name]):
+        yield codec.decode(row.value, Prediction)
 
 
 def _wrong_states(reference: Reference, encoded: Mapping[str, bytes]) -> list[str]:

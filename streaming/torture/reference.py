@@ -1,15 +1,23 @@
-"""The plain sequential reference: every event, one after the other, in one process and without harm."""
+"""The plain sequential reference: every event of a session, one after the other, without harm.
+
+Sessions know nothing of each other, so many of them are shared out to processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
+from multiprocessing import get_context
 from typing import Any
 
 from msgspec.structs import replace
 
 from encoders.text import DummyTextEncoder
-from streaming import topics
+from streaming import codec, topics
 from streaming.decisions import prediction_id
 from streaming.engine import Engine
 from streaming.intake import Event, Intake, Source
@@ -22,8 +30,12 @@ from streaming.sessions import FRESH, INTEREST_KINDS, SessionState, advance
 from streaming.settings import Settings
 from streaming.tail import tail
 from streaming.torture.plan import Profile
-from streaming.torture.traffic import CURSE, items
+from streaming.torture.traffic import CURSE, Payloads, items
 
+REHEARSED = 300
+"""Events: sessions of several each."""
+PAYS = 50_000
+"""Events for which another process pays: it takes seconds to start."""
 Place = tuple[str, int, int]
 """Topic without prefix, partition and offset of a record."""
 
@@ -49,8 +61,8 @@ class Reference:
     """Records that the intake does not take: dead letters."""
     states: dict[str, SessionState] = field(default_factory=dict)
     """By pseudonym. Of sessions of one topic all of it; of the others without what the visitor was told."""
-    answers: dict[str, Prediction] = field(default_factory=dict)
-    """What the sessions of one topic were told or would have been, by id, with `made_at` 0."""
+    answers: dict[str, bytes] = field(default_factory=dict)
+    """What the sessions of one topic were told or would have been, by id: encoded, with `made_at` 0."""
     answered: dict[str, set[str]] = field(default_factory=dict)
     """Event id to the ids that its decision may have, of every event that must be answered."""
     silent: set[str] = field(default_factory=set)
@@ -61,25 +73,69 @@ class Reference:
 
 def reference(settings: Settings, profile: Profile) -> Reference:
     """Reads `clicks`, then `browses`: an order in which no worker ever saw the events of both."""
-    result = Reference()
-    intake = Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
+    result, intake = Reference(), _intake(settings)
     for number, topic in enumerate((topics.CLICKS, topics.BROWSES)):
         rows = tail(settings, [settings.topics.prefix + topic.name])
         _accept(result, intake, number, sorted(rows, key=lambda row: (row.partition, row.offset)))
-    decide(result, settings, profile)
+    processes = min(os.cpu_count() or 1, 1 + len(result.events) // PAYS)
+    decide(result, settings, profile, processes=processes)
     return result
 
 
-def decide(result: Reference, settings: Settings, profile: Profile) -> None:
-    """Fills in, from `events`, what must come of them."""
+def rehearse(settings: Settings, profile: Profile) -> None:
+    """Decides some events beforehand.
+
+    Where the package was not warmed (`streaming.warming`), numba compiles at the first event, in each worker, a quarter
+    of a minute in which its event loop hardly gets a turn: harm that nobody planned. Here it does so for all of them.
+    """
+    result, payloads, intake = Reference(), Payloads(profile), _intake(settings)
+    now = time.time_ns() // 1_000_000
+    for number in range(REHEARSED):
+        payload = payloads.next(now)
+        source = Source(topics.SOURCES.index(payload.topic), 0, number, now)
+        event = intake.accept(source, payload.key, payload.value)
+        if isinstance(event, Event):
+            result.events.append(event)
+    decide(result, settings, profile)
+
+
+def _intake(settings: Settings) -> Intake:
+    return Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
+
+
+def decide(result: Reference, settings: Settings, profile: Profile, *, processes: int = 1) -> None:
+    """Fills in, from `events`, what must come of them.
+
+    Args:
+        processes: to share the sessions out to; what comes of it is the same.
+    """
+    by_session: dict[str, list[Event]] = {}
+    for event in result.events:
+        by_session.setdefault(event.session, []).append(event)
+    sessions = list(by_session.values())
+    if processes == 1:
+        parts = [_decided(sessions, settings, profile)]
+    else:
+        shares = [sessions[number::processes] for number in range(processes)]
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            parts = list(pool.map(_decided, shares, repeat(settings), repeat(profile)))
+    for part in parts:
+        result.states.update(part.states)
+        result.answers.update(part.answers)
+        result.answered.update(part.answered)
+        result.silent |= part.silent
+        result.possible.update(part.possible)
+
+
+def _decided(sessions: Sequence[Sequence[Event]], settings: Settings, profile: Profile) -> Reference:
+    """What must come of the events of these sessions, each in its order."""
+    result = Reference()
     texts = DummyTextEncoder()
     shop = Shop(texts)
     shop.upsert(items(profile))
     engine = Engine(settings, shop, shop.encoder, Pseudonyms.from_settings(settings))
-    by_session: dict[str, list[Event]] = {}
-    for event in result.events:
-        by_session.setdefault(event.session, []).append(event)
-    for session, events in by_session.items():
+    for events in sessions:
+        session = events[0].session
         alone = len({event.source.topic for event in events}) == 1 and all(event.consent for event in events)
         if alone:
             result.states[session], answered = _answer_all(result, engine, events)
@@ -90,6 +146,12 @@ def decide(result: Reference, settings: Settings, profile: Profile) -> None:
             answered = {str(event.event_id) for event in events if event.kind in INTEREST_KINDS}
         for event in events:
             _note_ids(result, event, settings, must=str(event.event_id) in answered)
+    return result
+
+
+def plain(prediction: Prediction) -> bytes:
+    """A prediction's bytes, whenever it was made."""
+    return codec.encode(replace(prediction, made_at=0))
 
 
 def _accept(result: Reference, intake: Intake, topic: int, rows: Iterable[Any]) -> None:
@@ -115,7 +177,7 @@ def _answer_all(result: Reference, engine: Engine, events: Iterable[Event]) -> t
         if prediction is None:
             continue
         answered.add(str(event.event_id))
-        result.answers[prediction.prediction_id] = replace(prediction, made_at=0)
+        result.answers[prediction.prediction_id] = plain(prediction)
     return states[event.session], answered
 
 

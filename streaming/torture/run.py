@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from streaming.changelog import read_encoded
 from streaming.dead_letters import read_letters
 from streaming.errors import BeforehandError
 from streaming.exits import Exit
+from streaming.records import Prediction
 from streaming.settings import (
     BrokerSettings,
     EncoderSettings,
@@ -36,14 +37,14 @@ from streaming.torture.ledger import (
     keep_given,
     keep_letters,
     keep_places,
-    read_decisions,
     read_places,
     read_predictions,
+    read_suppressed,
 )
 from streaming.torture.listening import Listener
 from streaming.torture.looking import Looker
 from streaming.torture.plan import Profile
-from streaming.torture.reference import reference
+from streaming.torture.reference import reference, rehearse
 from streaming.torture.sending import Producer, Sent
 from streaming.torture.traffic import put_catalogue
 from streaming.torture.truth import ready_again, untrue, untrue_at_the_end
@@ -126,6 +127,7 @@ def run(
     """
     begun = time.monotonic()
     settings = settings_for(brokers.bootstrap, profile, folder, fence=fence)
+    rehearse(settings, profile)
     create_topics(settings)
     put_catalogue(settings, profile)
     producer, listener = Producer(settings, profile, folder), Listener(settings)
@@ -174,9 +176,17 @@ def ended_amiss(exits: Mapping[str, Sequence[int]]) -> list[str]:
 
 def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, bytes], listener: Listener) -> Ledger:
     expected = reference(settings, profile)
-    ledger = keep(expected, sent, read_decisions(settings), read_encoded(settings), held)
+    told = list[tuple[str, str]]()
+
+    def decisions() -> Iterator[Prediction]:
+        for prediction in read_predictions(settings):
+            told.append((prediction.session_id, prediction.prediction_id))
+            yield prediction
+        yield from read_suppressed(settings)
+
+    ledger = keep(expected, sent, decisions(), read_encoded(settings), held)
     keep_letters(ledger, expected, read_letters(settings), settings.topics.prefix)
-    keep_given(ledger, read_predictions(settings), listener.given)
+    keep_given(ledger, told, listener.given)
     keep_places(ledger, expected, read_places(settings))
     return ledger
 

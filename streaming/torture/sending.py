@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from streaming.child import Child
 from streaming.errors import BeforehandError
@@ -110,13 +110,17 @@ def sent(folder: Path, profile: Profile) -> Sent:
 
 
 def run(folder: Path, settings: Settings, profile: Profile) -> None:
-    """Sends until it is told to end; returns when all is confirmed or given up."""
+    """Sends until it is told to end; returns when all is confirmed or given up.
+
+    It notes what it begins before it sends it, and what is confirmed after it is; each note is with the kernel before
+    it goes on, so that kill -9 takes none back.
+    """
     payloads, begun = Payloads(profile), _last(folder / BEGUN)
-    payloads.skip(begun)
+    payloads.skip(begun, _now())
     producer, done = client(settings), begun
     pending: list[Any] = []
     credit, last = 0.0, time.monotonic()
-    with (folder / BEGUN).open("a") as begins, (folder / CONFIRMED).open("a") as confirmations:
+    with _going_on(folder / BEGUN) as begins, _going_on(folder / CONFIRMED) as confirmations:
 
         def confirmed(name: str) -> None:
             confirmations.write(name + "\n")
@@ -132,7 +136,7 @@ def run(folder: Path, settings: Settings, profile: Profile) -> None:
                     begun += AHEAD
                     begins.write(f"{begun}\n")
                     begins.flush()
-                payload = payloads.next(time.time_ns() // 1_000_000)
+                payload = payloads.next(_now())
                 name = settings.topics.prefix + payload.topic.name
                 future = producer.send(name, payload.value, payload.key)
                 future.add_callback(lambda _metadata, name=payload.name: confirmed(name))
@@ -143,6 +147,18 @@ def run(folder: Path, settings: Settings, profile: Profile) -> None:
         begins.write(f"{done}\n")  # no further than this
         producer.flush(150)
         producer.close()
+
+
+def _now() -> int:
+    """In ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _going_on(path: Path) -> TextIO:
+    """Open to write after the last whole line: a number that a kill cut off and the next one would be one number."""
+    path.touch()
+    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    return path.open("a")
 
 
 def _last(path: Path) -> int:

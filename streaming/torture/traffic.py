@@ -112,10 +112,14 @@ class Payloads:
             self._again = event if repeated else None
         return Payload(_topic(event), str(event.event_id), event.session_id.encode(), codec.encode(event))
 
-    def skip(self, count: int) -> None:
-        """As if so many had been sent."""
+    def skip(self, count: int, now: int) -> None:
+        """As if so many had been sent; `now` in ms since the epoch.
+
+        The last of them may be an event that is sent twice, whose second time is still to come. Who goes on does not
+        know at what time it was sent first: it bears `now`.
+        """
         for _ in range(count):
-            self.next(1)
+            self.next(now)
 
     def _poison(self) -> Payload:
         """Every way in which a payload can be wrong, in turn."""

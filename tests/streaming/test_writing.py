@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from aiokafka import errors
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.transaction_manager import PidAndEpoch
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.tables.table import Table
 from faust.transport.drivers import aiokafka as driver
@@ -122,11 +124,15 @@ class FakeBroker:
 
     def __init__(self, fail: Exception | None = None) -> None:
         self.sent: list[tuple[str, Any, Any]] = []
+        self.times: list[int | None] = []
         self.pending: list[asyncio.Future[Any]] = []
         self.fail = fail
 
-    async def send(self, topic: str, value: Any, *, key: Any, partition: Any, headers: Any) -> Any:
+    async def send(
+        self, topic: str, value: Any, *, key: Any, partition: Any, timestamp_ms: int | None, headers: Any
+    ) -> Any:
         self.sent.append((topic, partition, key))
+        self.times.append(timestamp_ms)
         future = asyncio.get_running_loop().create_future()
         self.pending.append(future)
         return future
@@ -188,6 +194,37 @@ def test_states_of_a_partition_are_one_batch_all_or_nothing() -> None:
         assert last == {3: 41, 5: 40}
         with pytest.raises(ValueError, match="do not fit"):
             await made.append({3: [(b"a", b"x" * 600), (b"b", b"x" * 600)]})
+
+    asyncio.run(story())
+
+
+def test_records_bear_the_time_of_the_clock_that_what_stands_in_them_was_read_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tick's time may not be far ahead of its record's: where the process's clock is wrong, both are."""
+    wrong = time.time_ns() + 1_700_000 * 1_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: wrong)
+    monkeypatch.setattr(time, "time", lambda: wrong / 1e9)
+    written: list[int] = []
+
+    async def story() -> None:
+        made, broker = producer(), FakeBroker()
+        made._producer = broker
+        task = asyncio.ensure_future(made.deliver([Outgoing("ticks", 0, None, b"1", None)]))
+        await asyncio.sleep(0)
+        broker.confirm()
+        await task
+
+        async def send_batch(batch: BatchBuilder, _topic: str, *, partition: int) -> Any:
+            records = MemoryRecords(bytes(batch._build()))
+            written.extend(record.timestamp for record in records.next_batch())
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(SimpleNamespace(offset=partition))
+            return future
+
+        made._producer = SimpleNamespace(create_batch=lambda: BatchBuilder(1000, 0), send_batch=send_batch)
+        await made.append({3: [(b"a", b"1")]})
+        assert broker.times == written == [wrong // 1_000_000]
 
     asyncio.run(story())
 

@@ -219,10 +219,11 @@ def test_the_consumer_gives_the_last_of_each_session_and_nothing_twice(came: Cam
     told = [d for d in came.decisions if d.arm == "treatment"]
     ids = list(dict.fromkeys(d.prediction_id for d in told))
     ledger = Ledger()
-    keep_given(ledger, [*told, told[0]], Counter(ids))  # a repeat on the wire is no newer prediction
+    pairs = [(d.session_id, d.prediction_id) for d in told]
+    keep_given(ledger, [*pairs, pairs[0]], Counter(ids))  # a repeat on the wire is no newer prediction
     assert (ledger.faults(), ledger.given) == ({}, len(ids))
     last = {d.session_id: d.prediction_id for d in told}[told[-1].session_id]
-    keep_given(ledger, told, Counter([*ids, ids[0], "never sent"]) - Counter([last]))
+    keep_given(ledger, pairs, Counter([*ids, ids[0], "never sent"]) - Counter([last]))
     assert ledger.faults() == {"given_twice": 1, "given_amiss": 2}
 
 
@@ -240,6 +241,21 @@ def test_a_repeat_is_counted_and_no_fault(came: Came) -> None:
     ledger = came.ledger()
     assert ledger.faults() == {}
     assert ledger.repeats == 1
+
+
+def test_a_repeat_that_is_not_the_same_is_seen_whichever_comes_last(came: Came) -> None:
+    right = next(d for d in came.decisions if d.prediction_id in came.reference.answers)
+    came.decisions.insert(0, replace(right, items=right.items[1:]))
+    assert came.ledger().faults() == {"different": 1}
+
+
+def test_the_reference_is_the_same_shared_out_to_processes(came: Came) -> None:
+    settings = settings_for("127.0.0.1:1", PROFILE, Path())
+    alone, shared = Reference(events=came.reference.events), Reference(events=came.reference.events)
+    decide(alone, settings, PROFILE)
+    decide(shared, settings, PROFILE, processes=2)
+    assert shared == alone
+    assert len(alone.answers) > EVENTS / 4
 
 
 def test_the_plan_is_that_of_the_seed_and_whole() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from streaming.settings import Settings
 from streaming.torture import sending
 from streaming.torture.plan import FULL, Profile
 from streaming.torture.sending import BEGUN, CONFIRMED, sent
-from streaming.torture.traffic import CURSE, POISON, Payload, Payloads
+from streaming.torture.traffic import CURSE, LATE_MS, POISON, Payload, Payloads
 
 NOW = 1_700_000_000_000
 PROFILE = Profile({}, poison=0.05, repeats=0.1, late=0.2, cursed=0.02)
@@ -62,8 +63,21 @@ def test_who_goes_on_sends_what_would_have_come_next() -> None:
     whole, later = Payloads(PROFILE), Payloads(PROFILE)
     for _ in range(700):
         whole.next(NOW)
-    later.skip(700)
+    later.skip(700, NOW)
     assert [later.next(NOW) for _ in range(50)] == [whole.next(NOW) for _ in range(50)]
+
+
+def test_what_comes_after_a_skip_bears_the_time_of_who_goes_on() -> None:
+    """Wherever it begins, between the two times of an event too: an event of 1970 would be refused."""
+    whole = [payload.name for payload in _some(PROFILE, 301)]
+    assert any(name == after for name, after in pairwise(whole))
+    for count, name in enumerate(whole):
+        payloads = Payloads(PROFILE)
+        payloads.skip(count, NOW)
+        found = payloads.next(NOW)
+        assert found.name == name
+        if not name.startswith(POISON):
+            assert NOW - LATE_MS <= codec.decode(found.value, EventRecord).time <= NOW
 
 
 def test_without_trouble_the_events_are_those_that_they_were() -> None:
