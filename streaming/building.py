@@ -277,6 +277,7 @@ def build_model(
     until: int | None = None,
     moments: int = MOMENTS,
     note: Note = _silent,
+    adapter: Path | None = None,
 ) -> tuple[ModelFolder, BuildReport]:
     """A model of a shop's past, written to `folder`. Equal input gives an equal folder.
 
@@ -285,6 +286,7 @@ def build_model(
         forest: how the forest is grown that ranks the best once more; None: none is.
         until: as `past_of` had it, for the manifest.
         moments: that weights are chosen on, at most.
+        adapter: of the encoder; the folder brings it along.
 
     Raises:
         InputError: `folder` is something that is no model folder.
@@ -345,6 +347,7 @@ def build_model(
             shop.forest,
             [curve._asdict() for curve in (*curves, *chosen.curves)],
             chosen.told,
+            adapter,
         ).save(folder)
         heard("writing", 1, 1)
     except (EncoderError, IndexingError) as exc:
