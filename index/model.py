@@ -10,7 +10,7 @@
     sequence.safetensors     the network that says what comes next, and its items' vectors, where one was trained
     forest.safetensors       ranks the best once more, where one was grown
     training.json            how training went, where something was trained
-    adapter/                 what its text encoder has beside the base model, where one was tuned (`encoders.adapter`)
+    adapter/                 of its text encoder, where one was tuned (`encoders.adapter`); in int8 with the whole of it
     index.faiss, vectors.*   the vectors of the items, and the index over them
 
 No pickle: reading a folder runs nothing.
@@ -89,6 +89,8 @@ class ModelFolder:
     """What was tried on the way, by name; likewise."""
     adapter: Path | None = None
     """The adapter folder of the text encoder, which `save` copies; None: it has none, or it is to be had elsewhere."""
+    int8: Path | None = None
+    """Base and adapter as `encoders.int8` reads them, likewise, in the adapter's folder."""
 
     @property
     def version(self) -> str:
@@ -124,7 +126,7 @@ class ModelFolder:
             if self.curves:
                 (beside / CURVES).write_text(json.dumps({"curves": list(self.curves), **self.told}), encoding="utf-8")
             if self.adapter is not None:
-                _copy_adapter(self.adapter, beside / ADAPTER)
+                _copy_adapter(self.adapter, self.int8, beside / ADAPTER)
             written = replace(
                 self.manifest,
                 format=FORMAT,
@@ -204,12 +206,14 @@ def adapter_in(folder: Path, manifest: Manifest) -> Path | None:
     return folder / ADAPTER if any(name.startswith(f"{ADAPTER}/") for name in manifest.files) else None
 
 
-def _copy_adapter(source: Path, place: Path) -> None:
+def _copy_adapter(source: Path, int8: Path | None, place: Path) -> None:
     adapters.read_adapter(source)
     place.mkdir()
     for name in (*adapters.FILES, adapters.MANIFEST):
         shutil.copyfile(source / name, place / name)
     adapters.read_adapter(place)
+    if int8 is not None:
+        shutil.copytree(int8, place / adapters.INT8)
 
 
 def _json(manifest: Manifest) -> bytes:

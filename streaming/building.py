@@ -36,6 +36,7 @@ from streaming.items import Shop
 from streaming.learning import Learned, Training, learn_sequence
 from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo
+from streaming.text_encoder import int8_of
 
 TEXT_DIMENSION = 128
 TEXTS_AT_ONCE = 256
@@ -286,7 +287,7 @@ def build_model(
         forest: how the forest is grown that ranks the best once more; None: none is.
         until: as `past_of` had it, for the manifest.
         moments: that weights are chosen on, at most.
-        adapter: of the encoder; the folder brings it along.
+        adapter: of the encoder; the folder brings it along, and in int8 base and adapter in one.
 
     Raises:
         InputError: `folder` is something that is no model folder.
@@ -348,6 +349,7 @@ def build_model(
             [curve._asdict() for curve in (*curves, *chosen.curves)],
             chosen.told,
             adapter,
+            int8_of(encoder),
         ).save(folder)
         heard("writing", 1, 1)
     except (EncoderError, IndexingError) as exc:

@@ -8,6 +8,7 @@ from threading import Lock
 
 from encoders.cache import CachedTextEncoder
 from encoders.errors import EncoderError
+from encoders.int8 import Int8TextEncoder
 from encoders.text import TextEncoder, load_text_encoder
 from index.errors import IndexingError
 from index.model import ModelFolder, adapter_in, read_manifest
@@ -45,6 +46,12 @@ def text_encoder(
     except EncoderError as exc:
         raise InputError(str(exc)) from exc
     return CachedTextEncoder(inner, kept)
+
+
+def int8_of(texts: TextEncoder) -> Path | None:
+    """The folder that a text encoder in int8 was read from; None: it is another."""
+    inner = texts.inner if isinstance(texts, CachedTextEncoder) else texts
+    return inner.folder if isinstance(inner, Int8TextEncoder) else None
 
 
 def check_texts(folder: Path, model: ModelFolder, texts: TextEncoder) -> None:

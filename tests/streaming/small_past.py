@@ -25,6 +25,7 @@ from streaming.items import Shop
 from streaming.ranking import RankingSettings
 from streaming.records import Fact, Facts, Item, Learned, Transition
 from streaming.sessions import KINDS, Step
+from streaming.text_encoder import int8_of
 from tests.index.small_tables import FACTS, ITEMS, START, events
 
 DUMMY = DummyTextEncoder()
@@ -74,7 +75,8 @@ def model_at(
         settings={"calibration": shop.calibration.to_dict(), **(told or {})},
         learned=learned or {},
     )
-    ModelFolder(manifest, shop.tables, items, shop.index, adapter=adapter).save(folder)
+    int8 = int8_of(shop.texts)
+    ModelFolder(manifest, shop.tables, items, shop.index, adapter=adapter, int8=int8).save(folder)
     return folder
 
 

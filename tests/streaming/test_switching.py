@@ -29,6 +29,7 @@ from streaming.records import Control, Item, Receipt
 from streaming.reranking import PARTS
 from streaming.settings import EncoderSettings, Settings, TriggerSettings, WorkerSettings
 from streaming.text_encoder import TextEncoders, text_encoder
+from tests.encoders.heads.table import save_thing
 from tests.stories.small_shop import Visitor, offers
 from tests.streaming.small_past import model_at, ranking_of
 from tests.tiny_bert import tiny_adapter, tiny_bert
@@ -318,3 +319,53 @@ def test_an_encoder_is_loaded_once_and_goes_with_its_last_user(
     assert f"text encoder {one.digest} is let go" in caplog.text
     assert encoders.of_folder(models[1]) is not one
     assert sorted(path.name for path in (tmp_path / "data" / "vectors").iterdir())[0].startswith(one.digest)
+
+
+def test_a_worker_does_not_begin_with_an_adapter_that_is_damaged(
+    tiny: Path, models: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    broken = Path(shutil.copytree(models[1], tmp_path / "broken"))
+    _cut(broken)
+    with pytest.raises(InputError, match=f"{ADAPTER}: .*is damaged"):
+        create_app(settings_of(tiny, tmp_path, broken))
+
+
+def test_heads_go_on_with_the_encoder_that_they_were_trained_on(
+    tiny: Path, models: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    began = settings_of(tiny, tmp_path, models[1])
+    with text_encoder(began, models[1] / ADAPTER) as texts:
+        save_thing(tmp_path / "head", texts)
+    worker = Worker(began.model_copy(update={"heads": (f"thing={tmp_path / 'head'}",)}))
+    digests = [ModelFolder.load(model).manifest.text for model in models]
+    assert worker.open == {digests[1]: 2}
+    assert worker.told(models[2]).done
+    assert worker.open == {digests[1]: 1, digests[2]: 1}
+    assert worker.told(models[1]).done
+    assert worker.open == {digests[1]: 2}
+
+
+def test_in_int8_the_folder_brings_base_and_adapter_in_one_and_torch_is_not_needed(
+    tiny: Path, adapters: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def int8(folder: Path, model: Path | None = None) -> Settings:
+        its = settings_of(tiny, folder, model)
+        return its.model_copy(update={"encoder": its.encoder.model_copy(update={"precision": "int8"})})
+
+    models = []
+    for number, adapter in enumerate(adapters):
+        with text_encoder(int8(tmp_path / "built"), adapter) as texts:
+            made = tmp_path / f"model-{number}"
+            models.append(model_at(made, "i0 i1", items=GOODS, texts=texts, told=ranking_of(BY_TEXT), adapter=adapter))
+    monkeypatch.setattr("encoders.int8_export.BertTextEncoder", lambda *_, **__: pytest.fail("torch was asked"))
+    worker = Worker(int8(tmp_path / "served", models[0]))
+    assert worker.told(models[1]).done
+    assert [worker.asked(each) for each in WORDS] == answers(int8(tmp_path / "other", None), models[1], *WORDS)
+    assert not list((tmp_path / "served").rglob("*.int8"))
+    broken = Path(shutil.copytree(models[0], tmp_path / "broken"))
+    graph = broken / ADAPTER / "int8" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-20])
+    assert "int8/model.onnx: damaged" in worker.told(broken).why
+    _renewed(broken)
+    assert "model.onnx is damaged" in worker.told(broken).why
+    assert worker.open == {ModelFolder.load(models[1]).manifest.text: 1}
