@@ -2,6 +2,8 @@
 
     adapter_config.json, adapter_model.safetensors   as peft writes them (LoRA)
     manifest.json                                    what it belongs to, what made it, SHA-256 of the other two
+    int8/                                            in a model folder that was built in int8: base and adapter in one,
+                                                     as `encoders.int8_export` made them
 
 No pickle. It is written beside and renamed, so a folder is whole or not there.
 """
@@ -24,6 +26,7 @@ from encoders.folders import sha256
 FORMAT = 1
 MANIFEST = "manifest.json"
 FILES = ("adapter_config.json", "adapter_model.safetensors")
+INT8 = "int8"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Imports torch, transformers and peft only once a model is wanted: they take seco
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -65,6 +66,7 @@ class BertTextEncoder:
         threads: int | None = None,
         max_tokens: int = 128,
         adapter: Path | None = None,
+        beside: object = None,
     ) -> None:
         """
         Args:
@@ -73,6 +75,8 @@ class BertTextEncoder:
             texts per forward pass. threads: for one forward pass on a CPU; None leaves torch's choice. Holds
             for the whole process. max_tokens: a longer text is cut. adapter: a folder that `encoders.finetune`
             wrote for this model; its weights are merged into the model's, so that it costs nothing per text.
+            beside: an encoder that is loaded already; where both are of this class, on a CPU and of the same
+            `model`, every weight that neither adapter changes is held once. Both may encode at once.
 
         Raises:
             EncoderError: no such model, no such device, or the model or its adapter cannot be loaded.
@@ -91,7 +95,13 @@ class BertTextEncoder:
         self._batch = batch
         self._max_tokens = max_tokens
         self._threads = threads
-        self._tokenizer, self._model = load_bert(model)
+        self._name = model
+        known = None
+        if isinstance(beside, BertTextEncoder) and beside._name == model and self.device == "cpu":
+            known = beside._base
+        base = known or load_bert(model)
+        self._base: tuple[Any, Any] | None = base if self.device == "cpu" else None
+        self._tokenizer, self._model = copy.deepcopy(base[0]), base[1]  # a tokenizer is for one thread at a time
         if adapter is not None:
             self._model = _merged(self._model, adapter, base_digest(self._tokenizer, self._model))
         self.digest = _digest(self._tokenizer, self._model, self.device, max_tokens)
@@ -248,7 +258,8 @@ def base_digest(tokenizer: Any, model: Any) -> str:
 
 
 def _merged(model: Any, adapter: Path, base: str) -> Any:
-    """The model with the adapter's weights added to its own."""
+    """A model with the adapter's weights added to those of `model`, which stays as it is; both hold what is equal."""
+    import torch  # noqa: PLC0415  as in BertTextEncoder
     from peft import PeftModel  # noqa: PLC0415  as torch
 
     manifest = read_adapter(adapter)
@@ -257,10 +268,16 @@ def _merged(model: Any, adapter: Path, base: str) -> Any:
             f"{adapter}: tuned on text model {manifest.base}, expected {base}; set that model or tune anew"
         )
     try:
-        return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
+        merged = PeftModel.from_pretrained(copy.deepcopy(model), str(adapter)).merge_and_unload().eval()
     except Exception as exc:  # peft raises whatever its parts raise
         why = " ".join(f"{type(exc).__name__}: {exc}".split())
         raise EncoderError(f"{adapter}: the adapter cannot be loaded ({why}); tune the texts anew") from exc
+    known = dict(model.named_parameters())
+    for name, weight in list(merged.named_parameters()):
+        if name in known and torch.equal(weight, known[name]):
+            owner, _, leaf = name.rpartition(".")
+            setattr(merged.get_submodule(owner), leaf, known[name])
+    return merged
 
 
 def _digest(tokenizer: Any, model: Any, device: str, max_tokens: int) -> str:

@@ -59,6 +59,8 @@ class Int8TextEncoder:
         except Exception as exc:  # both libraries raise plain exceptions
             why = " ".join(f"{type(exc).__name__}: {exc}".split())
             raise EncoderError(f"{folder}: no int8 text model ({why}); remove the folder, it is made anew") from exc
+        self.folder = folder
+        """Where it lies."""
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._max_tokens = max_tokens

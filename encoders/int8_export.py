@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from encoders.adapter import read_adapter
+from encoders.adapter import INT8, read_adapter
 from encoders.bert import BertTextEncoder, model_path
 from encoders.errors import EncoderError
 from encoders.int8 import FORMAT, GRAPH, MANIFEST, TOKENIZER
@@ -37,7 +37,8 @@ def exported(model: str, root: Path, adapter: Path | None = None) -> Path:
     Args:
         model: as `encoders.bert` takes it.
         root: holds one folder a model, `<digest>.int8`.
-        adapter: a folder that `encoders.finetune` wrote for this model; merged.
+        adapter: a folder that `encoders.finetune` wrote for this model; merged. Where it holds their int8 form, that
+            is it.
 
     Raises:
         EncoderError: the model or its adapter cannot be loaded or made into such a graph, or nothing can be written.
@@ -51,6 +52,8 @@ def exported(model: str, root: Path, adapter: Path | None = None) -> Path:
     else:
         bert = BertTextEncoder(model, device="cpu", adapter=adapter)
         source = bert.digest
+    if adapter is not None and _source_of(adapter / INT8) == source:
+        return adapter / INT8
     folder = root / f"{source}.int8"
     if not (folder / MANIFEST).is_file():
         bert = bert or BertTextEncoder(model, device="cpu", adapter=adapter)
@@ -149,6 +152,14 @@ def _place(new: Path, folder: Path) -> None:
     except OSError:
         if not (folder / MANIFEST).is_file():
             raise
+
+
+def _source_of(folder: Path) -> str | None:
+    """What an int8 folder was made of; None: it is none."""
+    try:
+        return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _folder_digest(folder: Path) -> str:

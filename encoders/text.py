@@ -70,6 +70,7 @@ def load_text_encoder(
     precision: Precision = "float32",
     adapter: Path | None = None,
     exports: Path | None = None,
+    beside: TextEncoder | None = None,
 ) -> TextEncoder:
     """The text encoder called `model`: `dummy`, or a BERT by name or path (`encoders.bert`, `encoders.int8`).
 
@@ -84,6 +85,7 @@ def load_text_encoder(
         precision: `float32` (bfloat16 on a GPU), `int8` (on a CPU), or `auto`: int8 where it runs on a CPU.
         adapter: a folder that `encoders.finetune` wrote for this model.
         exports: where int8 models are kept, by digest.
+        beside: one that is loaded already; what both hold alike is held once, where that can be (`encoders.bert`).
 
     Raises:
         EncoderError: there is no such model here, or it cannot be loaded.
@@ -96,7 +98,13 @@ def load_text_encoder(
         raise EncoderError("precision 'int8' on 'cuda': it runs on a CPU; set device cpu, or precision float32")
     if precision == "float32" or (precision == "auto" and on_gpu(device)):
         return BertTextEncoder(
-            model, device=device, batch=batch, threads=threads, max_tokens=max_tokens, adapter=adapter
+            model,
+            device=device,
+            batch=batch,
+            threads=threads,
+            max_tokens=max_tokens,
+            adapter=adapter,
+            beside=beside,
         )
     if exports is None:
         raise EncoderError(f"precision {precision!r} without a folder for int8 models, expected `exports`; name one")

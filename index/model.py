@@ -10,6 +10,7 @@
     sequence.safetensors     the network that says what comes next, and its items' vectors, where one was trained
     forest.safetensors       ranks the best once more, where one was grown
     training.json            how training went, where something was trained
+    adapter/                 of its text encoder, where one was tuned (`encoders.adapter`); in int8 with the whole of it
     index.faiss, vectors.*   the vectors of the items, and the index over them
 
 No pickle: reading a folder runs nothing.
@@ -29,6 +30,7 @@ from typing import Any
 
 import polars as pl
 
+from encoders import adapter as adapters
 from encoders.errors import EncoderError
 from encoders.folders import put_in_place, sha256
 from index.errors import IndexingError, ModelFolderError
@@ -43,6 +45,7 @@ MANIFEST = "manifest.json"
 ITEMS = "items.parquet"
 FOREST = "forest.safetensors"
 CURVES = "training.json"
+ADAPTER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,10 @@ class ModelFolder:
     """How training went: name, metric, x_name, x, y of each. Kept for whoever looks; `load` leaves them on disk."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """What was tried on the way, by name; likewise."""
+    adapter: Path | None = None
+    """The adapter folder of the text encoder, which `save` copies; None: it has none, or it is to be had elsewhere."""
+    int8: Path | None = None
+    """Base and adapter as `encoders.int8` reads them, likewise, in the adapter's folder."""
 
     @property
     def version(self) -> str:
@@ -100,6 +107,7 @@ class ModelFolder:
 
         Raises:
             ModelFolderError: at that place is something else.
+            EncoderError: the adapter is not whole.
         """
         if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise ModelFolderError(
@@ -117,12 +125,18 @@ class ModelFolder:
                 self.forest.save(beside / FOREST)
             if self.curves:
                 (beside / CURVES).write_text(json.dumps({"curves": list(self.curves), **self.told}), encoding="utf-8")
+            if self.adapter is not None:
+                _copy_adapter(self.adapter, self.int8, beside / ADAPTER)
             written = replace(
                 self.manifest,
                 format=FORMAT,
                 product=importlib.metadata.version("beforehand"),
                 settings={**self.manifest.settings, "tables": self.tables.settings.as_dict()},
-                files={path.name: sha256(path) for path in sorted(beside.iterdir())},
+                files={
+                    path.relative_to(beside).as_posix(): sha256(path)
+                    for path in sorted(beside.rglob("*"))
+                    if path.is_file()
+                },
             )
             (beside / MANIFEST).write_bytes(_json(written))
             put_in_place(beside, folder)
@@ -137,7 +151,7 @@ class ModelFolder:
         Raises:
             ModelFolderError: no such folder, a file is missing or damaged, or another format.
         """
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         for name, expected in manifest.files.items():
             path = folder / name
             if not path.is_file():
@@ -151,7 +165,8 @@ class ModelFolder:
             items = pl.read_parquet(folder / ITEMS, glob=False)
             tables = Tables.load(folder, items, TableSettings.from_dict(manifest.settings["tables"]))
             forest = Forest.load(folder / FOREST) if (folder / FOREST).is_file() else None
-            return cls(manifest, tables, items, VectorIndex.open(folder, tables.vocabulary), forest)
+            index = VectorIndex.open(folder, tables.vocabulary)
+            return cls(manifest, tables, items, index, forest, adapter=adapter_in(folder, manifest))
         except (
             EncoderError,
             IndexingError,
@@ -164,7 +179,12 @@ class ModelFolder:
             raise ModelFolderError(f"{folder}: cannot be read ({exc}); build it anew") from exc
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What a model folder says about itself; its other files are not looked at.
+
+    Raises:
+        ModelFolderError: no such folder, or another format.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise ModelFolderError(
@@ -179,6 +199,21 @@ def _read_manifest(folder: Path) -> Manifest:
         return Manifest(**{name: value for name, value in content.items() if name in known})
     except (ValueError, KeyError, TypeError) as exc:
         raise ModelFolderError(f"{path}: not a manifest ({exc}); build the model anew") from exc
+
+
+def adapter_in(folder: Path, manifest: Manifest) -> Path | None:
+    """Where the adapter of a model folder's text encoder lies; None: the folder brings none."""
+    return folder / ADAPTER if any(name.startswith(f"{ADAPTER}/") for name in manifest.files) else None
+
+
+def _copy_adapter(source: Path, int8: Path | None, place: Path) -> None:
+    adapters.read_adapter(source)
+    place.mkdir()
+    for name in (*adapters.FILES, adapters.MANIFEST):
+        shutil.copyfile(source / name, place / name)
+    adapters.read_adapter(place)
+    if int8 is not None:
+        shutil.copytree(int8, place / adapters.INT8)
 
 
 def _json(manifest: Manifest) -> bytes:

@@ -39,8 +39,9 @@ from streaming.records import Receipt, Tick
 from streaming.served import for_model
 from streaming.settings import Settings
 from streaming.store import StateStore
+from streaming.switching import Switching
 from streaming.telemetry import Metrics
-from streaming.text_encoder import text_encoder
+from streaming.text_encoder import TextEncoders
 from streaming.watchdog import Progress, Watchdog
 from streaming.writing import FencedProducer, FencedTable, LocalState, Transport
 
@@ -63,9 +64,13 @@ class WorkerApp(faust.App):
         self.metrics = metrics
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.texts, self.shop = keeping.opened(settings.worker, partial(text_encoder, settings))
+        self.encoders = TextEncoders(settings)
+        texts, self.shop = keeping.opened(settings.worker, partial(self.encoders.of_folder, settings.worker.model))
+        self.switching = Switching(self.encoders, self.model_thread, lambda: self.shop)
         self.engine = Engine(settings, self.shop, self.shop.encoder, self.pseudonyms)
-        self.engine.heads = Heads.open(settings, self.texts)
+        self.engine.heads = Heads.open(settings, texts)
+        if self.engine.heads is not None:  # they go on with this text encoder, whatever model is served
+            self.encoders.share(texts.digest)
         self.outputs = Outputs(settings.topics.prefix)
         self.intake = Intake(self.pseudonyms, settings.topics.prefix)
         self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]
@@ -93,8 +98,9 @@ class WorkerApp(faust.App):
             self.batcher,
             self.pseudonyms,
             in_model_thread=self.in_model_thread,
-            open_model=lambda folder: self.shop.opened(folder),
+            open_model=self.switching.open,
             serve_model=self.serve_model,
+            drop_model=self.switching.drop,
             send=self.send_receipt,
         )
         self.broadcast = Broadcast(
@@ -243,9 +249,10 @@ class WorkerApp(faust.App):
 
     def serve_model(self, opened: Shop) -> None:
         """Answer from this shop from now on, which takes over what the one served so far knows."""
-        shop = self.shop.handed_over(opened)
+        before, shop = self.shop, self.shop.handed_over(opened)
         self.engine.serve(shop, shop.encoder)
         self.shop = shop
+        self.switching.drop(before)
 
     async def send_receipt(self, receipt: Receipt) -> None:
         """Tell what a control record did."""

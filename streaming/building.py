@@ -36,6 +36,7 @@ from streaming.items import Shop
 from streaming.learning import Learned, Training, learn_sequence
 from streaming.ranking import RankingSettings
 from streaming.shop import ShopInfo
+from streaming.text_encoder import int8_of
 
 TEXT_DIMENSION = 128
 TEXTS_AT_ONCE = 256
@@ -277,6 +278,7 @@ def build_model(
     until: int | None = None,
     moments: int = MOMENTS,
     note: Note = _silent,
+    adapter: Path | None = None,
 ) -> tuple[ModelFolder, BuildReport]:
     """A model of a shop's past, written to `folder`. Equal input gives an equal folder.
 
@@ -285,6 +287,7 @@ def build_model(
         forest: how the forest is grown that ranks the best once more; None: none is.
         until: as `past_of` had it, for the manifest.
         moments: that weights are chosen on, at most.
+        adapter: of the encoder; the folder brings it along, and in int8 base and adapter in one.
 
     Raises:
         InputError: `folder` is something that is no model folder.
@@ -345,6 +348,8 @@ def build_model(
             shop.forest,
             [curve._asdict() for curve in (*curves, *chosen.curves)],
             chosen.told,
+            adapter,
+            int8_of(encoder),
         ).save(folder)
         heard("writing", 1, 1)
     except (EncoderError, IndexingError) as exc:

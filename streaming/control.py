@@ -32,13 +32,14 @@ class Orders:
         in_model_thread: Callable[..., Awaitable[Any]],
         open_model: Callable[[Path], Shop],
         serve_model: Callable[[Shop], None],
+        drop_model: Callable[[Shop], None],
         send: Callable[[Receipt], Awaitable[None]],
     ) -> None:
         self._worker_id = worker_id
         self._batcher = batcher
         self._pseudonyms = pseudonyms
         self._in_model_thread = in_model_thread
-        self._open_model, self._serve_model = open_model, serve_model
+        self._open_model, self._serve_model, self._drop_model = open_model, serve_model, drop_model
         self._waiting: set[asyncio.Task[None]] = set()
         self._send = send
         self._assigned = asyncio.Event()
@@ -85,11 +86,19 @@ class Orders:
         if order.model is None:
             raise InputError("switch_model needs `model`, a model folder; send the order again with it")
         opened = await asyncio.to_thread(self._open_model, Path(order.model))
-        self._batcher.engine.suited(opened)  # or it is refused now and not when it is to take effect
-        if order.effective_at is not None:
-            await asyncio.sleep(max(0, order.effective_at - _now()) / 1000)
-        await self._in_model_thread(self._serve_model, opened)
-        return f"serving {order.model}"
+        try:
+            self._batcher.engine.suited(opened)  # or it is refused now and not when it is to take effect
+            if order.effective_at is not None:
+                await asyncio.sleep(max(0, order.effective_at - _now()) / 1000)
+            before = self._batcher.engine.shop.texts.digest
+            await self._in_model_thread(self._serve_model, opened)
+        except BaseException:
+            self._drop_model(opened)
+            raise
+        texts = opened.texts.digest
+        return f"serving {order.model}" + (
+            f", with text encoder {texts} in place of {before}" if texts != before else ""
+        )
 
     async def _forget(self, order: Control, sent: int) -> str:
         if (order.session_id is None) == (order.user_id is None):

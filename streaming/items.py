@@ -41,6 +41,7 @@ from streaming.intake import Event
 from streaming.item_rows import description, items_of, text_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
+from streaming.text_encoder import check_texts
 from streaming.topics import source_of
 
 Vector = NDArray[np.float32]
@@ -85,7 +86,7 @@ class Shop:
             described: what the vectors in it were made of, by item.
             marks: last offset of each source (topic, partition) that is in `tables`.
         """
-        self._texts = texts
+        self.texts = texts
         self.tables = tables or Tables.empty(texts.dimension)
         self.vocabulary = self.tables.vocabulary
         self.counts, self.knn, self.graph = self.tables.counts, self.tables.knn, self.tables.graph
@@ -131,11 +132,7 @@ class Shop:
             return cls(texts)
         try:
             model = model or ModelFolder.load(folder)
-            if model.manifest.text != texts.digest:
-                raise InputError(
-                    f"{folder}: built with text encoder {model.manifest.text}, expected {texts.digest}, which is "
-                    "served; set BEFOREHAND_ENCODER__MODEL to the one it was built with, or build it anew"
-                )
+            check_texts(folder, model, texts)
             return cls.of(model, texts)
         except (IndexingError, EncoderError) as exc:
             raise InputError(str(exc)) from exc
@@ -167,13 +164,15 @@ class Shop:
     @cached_property
     def encoder(self) -> SessionEncoder:
         """Of sessions over these items' vectors; where it reads their words, with this shop's text encoder."""
-        return self.tables.session_encoder(self._texts)
+        return self.tables.session_encoder(self.texts)
 
-    def opened(self, folder: Path) -> Shop:
-        """`open`, with the text encoder of this shop, and its session encoder loaded. Any thread may call."""
-        shop = Shop.open(folder, self._texts)
-        _ = shop.encoder
-        return shop
+    def unmet(self, items: Iterable[Item]) -> list[str]:
+        """The texts that these items would be encoded by, were they upserted."""
+        return [_text(item) for item in items if self._described.get(item.item_id) != description(item)]
+
+    def words_met(self, most: int) -> list[str]:
+        """The newest queries and titles that a vector is at hand of, at most so many, oldest first."""
+        return list(self._read)[-most:]
 
     def handed_over(self, other: Shop) -> Shop:
         """`other`, which was opened and has served nobody yet, with all items and facts that this shop knows. What was
@@ -381,7 +380,7 @@ class Shop:
 
     def _text_vectors(self, texts: Sequence[str]) -> Vector:
         """(n, text dimension) of texts."""
-        return self._whitened(self._texts.encode(texts))
+        return self._whitened(self.texts.encode(texts))
 
     def _whitened(self, vectors: Vector) -> Vector:
         """(n, text dimension), each row to the bit as if it had come alone: a matrix product would not grant that."""

@@ -132,7 +132,8 @@ class EncoderSettings(Section):
     """`int8` takes a fifth of the time of `float32` for a text on a CPU. Vectors of one are none of the other, so a
     model is served in the precision that it was built in. `auto`: int8 on a CPU; on a GPU bfloat16, as `float32` is."""
     adapter: Path | None = None
-    """A folder that `beforehand tune-text` wrote for this model."""
+    """A folder that `beforehand tune-text` wrote for this model, to build with; the model folder brings it along, and a
+    worker takes that."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 64
     """Texts per forward pass, of `float32`."""
     cache_dir: Path | None = None

@@ -32,7 +32,7 @@ from streaming.publisher import facts_of
 from streaming.replay import EventLog
 from streaming.settings import Settings
 from streaming.shop import ShopFolder, ShopInfo
-from streaming.text_encoder import text_encoder
+from streaming.text_encoder import TextEncoders
 
 _NOTE = 200
 _AT_ONCE = 1000
@@ -72,7 +72,7 @@ def backtest(
     settings = _settings(folder.info)
     pseudonyms = Pseudonyms.from_settings(settings)
     with ExitStack() as open_things:
-        texts = open_things.enter_context(text_encoder(settings))
+        texts = open_things.enter_context(TextEncoders(settings).of(known.manifest.text, known.adapter))
         goods = Shop.open(model, texts)
         _fill(goods, folder, say)
         engine = Engine(settings, goods, goods.encoder, pseudonyms)

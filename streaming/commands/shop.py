@@ -99,6 +99,7 @@ def build(
             settings=table_settings(folder.info, relations.value, graph.value),
             until=before,
             note=note,
+            adapter=settings.encoder.adapter,
         )[1]
     if as_json:
         print(json.dumps(built.as_json()))

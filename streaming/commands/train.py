@@ -141,6 +141,7 @@ def train(
             until=before,
             moments=TRAINED_MOMENTS,
             note=note,
+            adapter=settings.encoder.adapter,
         )
     if log is not None:
         write_log(log, written.curves)

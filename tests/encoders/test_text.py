@@ -40,7 +40,7 @@ def test_another_name_is_a_bert_with_the_settings_handed_on(monkeypatch):
     asked = []
     monkeypatch.setattr(text, "BertTextEncoder", lambda *args, **settings: asked.append((args, settings)))
     load_text_encoder("some/bert", "cpu", 8, 2, 16)
-    told = {"device": "cpu", "batch": 8, "threads": 2, "max_tokens": 16, "adapter": None}
+    told = {"device": "cpu", "batch": 8, "threads": 2, "max_tokens": 16, "adapter": None, "beside": None}
     assert asked == [(("some/bert",), told)]
 
 

@@ -25,6 +25,7 @@ from streaming.items import Shop
 from streaming.ranking import RankingSettings
 from streaming.records import Fact, Facts, Item, Learned, Transition
 from streaming.sessions import KINDS, Step
+from streaming.text_encoder import int8_of
 from tests.index.small_tables import FACTS, ITEMS, START, events
 
 DUMMY = DummyTextEncoder()
@@ -49,9 +50,10 @@ def tables_of(
 
 def stocked(*sessions: str, items: pl.DataFrame = ITEMS, texts: TextEncoder = DUMMY, **more: Any) -> Shop:
     """A shop that has the items, taught by these sessions."""
-    shop = Shop(texts, tables_of(*sessions, items=items, **more))
+    whitening = Whitening.identity(texts.dimension)
+    shop = Shop(texts, tables_of(*sessions, items=items, **({"whitening": whitening} | more)))
     catalogue = list(items_of(items))
-    shop.stock(catalogue, DUMMY.encode([item_text(item.title, item.brand, item.category) for item in catalogue]))
+    shop.stock(catalogue, texts.encode([item_text(item.title, item.brand, item.category) for item in catalogue]))
     return shop
 
 
@@ -59,20 +61,22 @@ def model_at(
     folder: Path,
     *sessions: str,
     items: pl.DataFrame = ITEMS,
-    text: str = DUMMY.digest,
+    text: str | None = None,
     told: Mapping[str, Any] | None = None,
     learned: Mapping[str, int] | None = None,
+    adapter: Path | None = None,
     **more: Any,
 ) -> Path:
-    """The model folder of such a shop; `told`: settings of its manifest."""
+    """The model folder of such a shop; `told`: settings of its manifest, `adapter`: that it brings along."""
     shop = stocked(*sessions, items=items, **more)
     manifest = Manifest(
         data="0" * 16,
-        text=text,
+        text=text or shop.texts.digest,
         settings={"calibration": shop.calibration.to_dict(), **(told or {})},
         learned=learned or {},
     )
-    ModelFolder(manifest, shop.tables, items, shop.index).save(folder)
+    int8 = int8_of(shop.texts)
+    ModelFolder(manifest, shop.tables, items, shop.index, adapter=adapter, int8=int8).save(folder)
     return folder
 
 

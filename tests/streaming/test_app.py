@@ -69,7 +69,7 @@ def test_a_model_that_cannot_be_read_leaves_the_old_one(app: WorkerApp, tmp_path
     app.shop.upsert([Item(item_id="a", title="a shoe")])
     before = app.shop
     with pytest.raises(InputError, match="no manifest"):
-        app.shop.opened(tmp_path / "nothing")
+        app.switching.open(tmp_path / "nothing")
     assert app.shop is before
     assert app.engine.shop is before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,9 +12,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
+from index.errors import ModelFolderError
 from streaming.cli import application, main
 from streaming.privacy import pseudonym
 from tests.conftest import SECRET
+from tests.tiny_bert import tiny_adapter, tiny_bert
 
 START = 1_600_000_000_000
 MINUTE = 60_000
@@ -177,3 +180,21 @@ def test_a_time_zone_that_is_none_is_refused(shop: Path, model: Path, capsys: py
         main(["backtest", str(shop), str(model)])
     assert ended.value.code == 2
     assert "'Mars/Olympus' is not known here, expected an IANA name" in capsys.readouterr().err
+
+
+def test_a_model_brings_its_adapter_along(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = tiny_bert(tmp_path / "tiny")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__MODEL", str(tiny))
+    monkeypatch.setenv("BEFOREHAND_ENCODER__DEVICE", "cpu")
+    monkeypatch.setenv("BEFOREHAND_ENCODER__ADAPTER", str(tiny_adapter(tmp_path / "adapter", tiny)))
+    words = ["build", str(shop), str(tmp_path / "tuned"), "--until", str(BEGINS)]
+    assert CliRunner().invoke(application(words), words, catch_exceptions=False).exit_code == 0
+    by_name = told(shop, tmp_path / "tuned")
+    monkeypatch.delenv("BEFOREHAND_ENCODER__ADAPTER")
+    shutil.rmtree(tmp_path / "adapter")
+    found = told(shop, tmp_path / "tuned")
+    assert found["model"] == by_name["model"]
+    assert found["rankings"] == by_name["rankings"]
+    shutil.rmtree(tmp_path / "tuned" / "adapter")
+    with pytest.raises(ModelFolderError, match="adapter/adapter_config.json: missing"):
+        backtest(shop, tmp_path / "tuned")

@@ -36,6 +36,8 @@ class Bench:
         self.switched: list[float] = []
         self.forgets: list[Forget] = []
         self.receipts: list[Receipt] = []
+        self.dropped: list[Shop] = []
+        self.shop = Shop(DummyTextEncoder())
         self.engine = self.queue = self
         self.orders = Orders(
             "w0",
@@ -44,6 +46,7 @@ class Bench:
             in_model_thread=self.in_model_thread,
             open_model=self.open_model,
             serve_model=self.serve_model,
+            drop_model=self.drop_model,
             send=self.send,
         )
 
@@ -63,6 +66,9 @@ class Bench:
     def serve_model(self, opened: Shop) -> None:
         self.models.append(Path(opened.model))
         self.switched.append(time.time())
+
+    def drop_model(self, opened: Shop) -> None:
+        self.dropped.append(opened)
 
     async def put(self, forget: Forget) -> None:
         self.forgets.append(forget)
@@ -190,10 +196,13 @@ class Served(Bench):
         self.visitor = Visitor(self.app.engine)
 
     def open_model(self, folder: Path) -> Shop:
-        return self.app.shop.opened(folder)
+        return self.app.switching.open(folder)
 
     def serve_model(self, opened: Shop) -> None:
         self.app.serve_model(opened)
+
+    def drop_model(self, opened: Shop) -> None:
+        self.app.switching.drop(opened)
 
 
 def test_from_a_switch_on_answers_come_from_the_other_model(tmp_path: Path) -> None:

@@ -175,8 +175,8 @@ def test_a_new_vector_of_an_item_reaches_the_sessions_that_saw_it() -> None:
 def test_new_words_are_encoded_in_one_call_a_batch() -> None:
     target = engine_for()
     calls: list[list[str]] = []
-    encode = target.shop._texts.encode
-    target.shop._texts.encode = lambda texts: calls.append(list(texts)) or encode(texts)  # type: ignore[method-assign,func-returns-value]
+    encode = target.shop.texts.encode
+    target.shop.texts.encode = lambda texts: calls.append(list(texts)) or encode(texts)  # type: ignore[method-assign,func-returns-value]
     one, two = Visitor(target, "one"), Visitor(target, "two")
     batch = [
         one.event(0, "search", query="tea mug"),

@@ -36,7 +36,7 @@ VIEW = KINDS.index("view")
 
 
 def switched(shop: Shop, folder: Path) -> Shop:
-    return shop.handed_over(shop.opened(folder))
+    return shop.handed_over(Shop.open(folder, shop.texts))
 
 
 def test_a_model_folder_is_served(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_query_and_the_title_of_an_unknown_item_speak_in_the_space_of_texts_al
     for sight, words in ((seen_by(shop, "?felt hat"), "felt hat"), (seen_by(shop, "new"), "felt hat")):
         assert sight.words == (words,)
         text, graph, behaviour = (sight.vector[columns] for columns in shop.layout.slices[:3])
-        assert text == pytest.approx(shop._texts.encode(["felt hat"])[0], abs=1e-6)
+        assert text == pytest.approx(shop.texts.encode(["felt hat"])[0], abs=1e-6)
         assert not graph.any()
         assert not behaviour.any()
 

@@ -1,4 +1,6 @@
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from encoders.errors import EncoderError
 from encoders.finetune import Pair, TuneSettings, tune_text, tuning
 from encoders.finetune.training import Trainer, not_wrong
 from encoders.text import load_text_encoder
+from tests.tiny_bert import tiny_adapter, tiny_bert
 
 FAST = TuneSettings(
     batch=16, epochs=20, held_out=40, checks=1, patience=20, learning_rate=0.02, dropout=0.0, duplicate=2.0
@@ -202,3 +205,35 @@ def test_too_few_pairs_and_a_place_that_is_taken_are_refused(tiny, tmp_path):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         TuneSettings(**wrong)
+
+
+def test_two_adapters_of_a_base_hold_once_what_neither_changes_and_each_encodes_as_alone(tiny, tmp_path):
+    folders = [tiny_adapter(tmp_path / str(seed), tiny, seed) for seed in (1, 2)]
+    texts = ["red mug", "blue kettle 7", "mug 3 red"]
+    alone = [BertTextEncoder(str(tiny), device="cpu", adapter=folder) for folder in (*folders, None)]
+    one = BertTextEncoder(str(tiny), device="cpu", adapter=folders[0])
+    two = load_text_encoder(str(tiny), "cpu", adapter=folders[1], beside=one)
+    base = BertTextEncoder(str(tiny), device="cpu", beside=two)
+    for encoder, expected in zip((one, two, base), alone, strict=True):
+        assert encoder.digest == expected.digest
+        assert encoder.encode(texts).tobytes() == expected.encode(texts).tobytes()
+    mine, other = dict(one.network.named_parameters()), dict(two.network.named_parameters())
+    apart = sorted(name.split(".")[-2] for name in mine if mine[name] is not other[name])
+    assert apart == ["query", "value"]
+    assert all(weight is base.network.get_parameter(name) for name, weight in other.items() if mine[name] is weight)
+    assert BertTextEncoder(str(tiny_bert(tmp_path / "bert")), device="cpu", beside=one).network is not base.network
+
+
+def test_an_encoder_that_is_let_go_takes_its_own_weights_along(tiny, tmp_path):
+    one = BertTextEncoder(str(tiny), device="cpu")
+    two = BertTextEncoder(str(tiny), device="cpu", adapter=tiny_adapter(tmp_path / "two", tiny), beside=one)
+    two.encode(["red mug"])
+    known = dict(one.network.named_parameters())
+    own = [weakref.ref(weight) for name, weight in two.network.named_parameters() if weight is not known[name]]
+    assert len(own) == 2
+    gc.disable()  # a worker freezes what it has loaded: no collector would find a ring of references
+    try:
+        del two
+        assert [weight() for weight in own] == [None, None]
+    finally:
+        gc.enable()

@@ -12,7 +12,7 @@ from encoders.heads.examples import Examples, Parts
 from encoders.heads.fitting import evaluate, fit
 from encoders.heads.head import Head
 from encoders.heads.training import FitSettings
-from encoders.text import DummyTextEncoder
+from encoders.text import DummyTextEncoder, TextEncoder
 
 THINGS = {"lamp": 10.0, "boot": 20.0, "saw": 30.0}
 """What a text is about, and what it costs."""
@@ -49,8 +49,8 @@ def noise(_thing: str, row: int) -> str:
     return "yes" if np.random.default_rng(row).random() < 0.5 else "no"
 
 
-def save_thing(folder: Path) -> Head:
-    """A head that tells lamps, boots and saws apart by any text, saved there."""
+def save_thing(folder: Path, encoder: TextEncoder | None = None) -> Head:
+    """A head that tells lamps, boots and saws apart by any text, saved there; of the dummy, or of another encoder."""
     task = Classification(parts(lambda thing, _: thing), FitSettings())
-    trained = fit(task, "text", "thing", DummyTextEncoder())
+    trained = fit(task, "text", "thing", encoder or DummyTextEncoder())
     return trained.save(folder, evaluate(task, trained))
