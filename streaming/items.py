@@ -168,7 +168,7 @@ class Shop:
 
     def unmet(self, items: Iterable[Item]) -> list[str]:
         """The texts that these items would be encoded by, were they upserted."""
-        return [_text(item) for item in items if self._described.get(item.item_id) != description(item)]
+        return [text_of(item) for item in items if self._described.get(item.item_id) != description(item)]
 
     def words_met(self, most: int) -> list[str]:
         """The newest queries and titles that a vector is at hand of, at most so many, oldest first."""
