@@ -111,9 +111,14 @@ def pick(
     most = max(1, round(count * brand_share))
     told = [each for each in barred.told if each]
     ends = np.array(list(accumulate(map(len, told))), np.int64)
-    sets = [np.frombuffer(each, np.uint8) for each in (barred.bought, barred.cart, b"".join(told), standing)]
-    goods = shelf.goods
-    return Picked(*_pick(order, codes, scores, goods, barred.known, *sets, ends, count, most, enough, code, score))
+    bought, cart, sets, alive = (
+        np.frombuffer(each, np.uint8) for each in (barred.bought, barred.cart, b"".join(told), standing)
+    )
+    offers, gone, head, live = _pick(
+        order, codes, scores, shelf.goods, barred.known, bought, cart, sets, alive, ends,
+        count, most, enough, code, score,
+    )  # fmt: skip
+    return Picked(offers, gone, head, live)
 
 
 @njit(cache=True, nogil=True)
