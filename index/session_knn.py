@@ -115,10 +115,7 @@ class SessionKnn:
         self._matches = _falling(self.settings.match, self.settings.history)
         near = np.exp(-self.settings.near * np.maximum(np.arange(self.settings.longest) - 1.0, 0.0))
         self._near = np.concatenate([self.settings.backward * near[:0:-1], near])
-        # Of a query; all 0 between two. By slot: its number among those touched; by item: among the found, the asked.
-        self._touched = np.zeros(0, np.int32)
-        self._found = np.zeros(0, np.int32)
-        self._asked = np.zeros(0, np.int32)
+        self._touched = np.zeros(0, np.int32)  # of a query; 0 between two: by slot, its number among those touched
 
     @classmethod
     def fit(
@@ -196,12 +193,10 @@ class SessionKnn:
             store = self._store
             if len(self._touched) < len(store.sessions):
                 self._touched = np.zeros(len(store.sessions), np.int32)
-            known = max(len(store.items), len(self.vocabulary))
-            if len(self._found) < known:
-                self._found, self._asked = np.zeros(2 * known, np.int32), np.zeros(2 * known, np.int32)
+            store.reach(len(self.vocabulary))
             own = -1 if exclude is None else store.slot(int(_signed([exclude])[0]))
             found = _scores(
-                store.state, store.sessions, store.items, store.entries, self._touched, self._found, self._asked,
+                store.state, store.sessions, store.items, store.entries, self._touched,
                 codes, places, self._matches[len(codes)], self._near, own, settings.k, settings.recent,
                 settings.longest, settings.idf, settings.doubt, settings.own, settings.again, n,
             )  # fmt: skip
@@ -263,7 +258,7 @@ def _falling(decay: Decay, history: int) -> list[Scores]:
 
 @njit(cache=True, nogil=True)
 def _scores(
-    state: Numbers, sessions: Rows, items: Rows, entries: Rows, touched: Codes, found: Codes, asked: Codes,
+    state: Numbers, sessions: Rows, items: Rows, entries: Rows, touched: Codes,
     codes: Codes, places: Scores, matches: Scores, near: Scores, own: int,
     k: int, recent: int, longest: int, idf: float, doubt: float, owned: float, again: float, n: int,
 ) -> tuple[Codes, Scores, Codes]:  # fmt: skip
@@ -274,20 +269,17 @@ def _scores(
     size, room = 0, 0
     for place in range(len(codes)):
         code = codes[len(codes) - 1 - place]
-        if 0 <= code < len(asked) and not asked[code] and places[place] > 0:
+        if 0 <= code < len(items) and not items[code].asked and places[place] > 0:
             history[size], weights[size], factors[size] = code, places[place], matches[place]
             if place < FURTHEST:
                 returns[size] = again * state[BACK + 1 + place] / (state[DEEP + 1 + place] + RARE)
             size += 1
-            asked[code] = size
-            if code < len(items):
-                room += min(recent, items[code].length)
+            items[code].asked = size
+            room += min(recent, items[code].length)
     # Sessions that share one, and how alike they are: those that share the newest item first, newest session first.
     slots, alike = np.empty(room, np.int32), np.empty(room)
     reached = 0
     for one in range(size):
-        if history[one] >= len(items):
-            continue
         row = items[history[one]]
         end = row.start + row.first + row.length
         for at in range(end - 1, end - 1 - min(recent, row.length), -1):
@@ -313,7 +305,7 @@ def _scores(
         begin = row.start + row.first
         shares, newest, weight = 0, size, 0.0
         for place in range(row.length):
-            by = asked[entries[begin + place].number] - 1
+            by = items[entries[begin + place].number].asked - 1
             if by >= 0:
                 shared[shares], origins[shares] = by, place
                 shares += 1
@@ -323,24 +315,25 @@ def _scores(
         factor = factors[newest] * alike[one] / weight
         for place in range(row.length):
             code = entries[begin + place].number
-            at = found[code] - 1
+            at = items[code].found - 1
             if at < 0:
                 at = answers
                 answer[at], votes[at] = code, 0.0
                 answers += 1
-                found[code] = answers
+                items[code].found = answers
             for share in range(shares):
                 votes[at, shared[share]] += factor * weights[shared[share]] * near[longest - 1 + place - origins[share]]
     for one in range(size):
-        if returns[one] and not found[history[one]]:
+        if returns[one] and not items[history[one]].found:
             answer[answers], votes[answers] = history[one], 0.0
             answers += 1
-            found[history[one]] = answers
+            items[history[one]].found = answers
     # An item's score is the sum of its votes; what gave most of it is the evidence.
     scores, evidence = np.empty(answers), np.empty(answers, np.int32)
     logarithm = np.log(float(state[ENTRIES]))
     for at in range(answers):
-        found[answer[at]] = 0
+        item = items[answer[at]]
+        item.found = 0
         most = 0
         score = 0.0
         for one in range(size):
@@ -351,20 +344,20 @@ def _scores(
         if score > 0:
             factor = 1 / total
             if idf and logarithm:
-                rarity = 1 - np.log(float(items[answer[at]].length)) / logarithm
+                rarity = 1 - np.log(float(item.length)) / logarithm
                 factor *= rarity if idf == 1 else rarity**idf
-            if asked[answer[at]]:
+            if item.asked:
                 factor *= owned
             score, largest = score * factor, largest * factor
         evidence[at] = history[most]
-        if asked[answer[at]]:
-            came = returns[asked[answer[at]] - 1]
+        if item.asked:
+            came = returns[item.asked - 1]
             score = min(1.0, score + came)
             if came >= largest:
                 evidence[at] = answer[at]
         scores[at] = score
     for one in range(size):
-        asked[history[one]] = 0
+        items[history[one]].asked = 0
     best = _best(scores, n)
     return answer[best], scores[best], evidence[best]
 

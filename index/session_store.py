@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from index.blocks import BLOCKS, ENTRY, LIST, TOP, Numbers, Rows, insert, remove, wanted
 from index.vocabulary import Codes
 
-ITEM = np.dtype(LIST)
-"""The sessions that had an item."""
+ITEM = np.dtype([*LIST, ("found", np.int32), ("asked", np.int32)])
+"""The sessions that had an item; and scratch of a query, 0 between two: its number among the items found, and among
+those asked. One look at memory for all three."""
 SESSION = np.dtype([("tag", np.int64), ("place", np.int32), *LIST], align=True)
 """A slot: a session and its items. place: in the heap; of a free slot: the next free one, -1: none."""
 FURTHEST = 62
@@ -82,8 +83,7 @@ class SessionStore:
         if not len(events.codes):
             return
         needed = int(events.codes.max()) + 1
-        if needed > len(self.items):
-            self.items = _grown(self.items, max(needed, 2 * len(self.items)))
+        self.reach(needed)
         done = 0
         while True:
             done = _learn(
@@ -93,6 +93,11 @@ class SessionStore:
             if done == len(events.codes):
                 return
             self._grow()
+
+    def reach(self, items: int) -> None:
+        """Room for so many items."""
+        if items > len(self.items):
+            self.items = _grown(self.items, max(items, 2 * len(self.items)))
 
     def content(self) -> Events:
         """All entries: by tag, in a session oldest first."""

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 HASHES = 4
+
+Bytes = NDArray[np.uint8]
 
 
 def added(members: bytes, items: Iterable[str], size: int) -> bytes:
@@ -36,23 +41,29 @@ def contains(members: bytes, item: str) -> bool:
     return int.from_bytes(members, "little") & mask == mask
 
 
-class Members:
-    """Several sets made ready, for a caller who asks for many items.
-
-    >>> "tea" in Members([added(b"", ["mug"], 32), added(b"", ["tea"], 64)])
-    True
-    """
-
-    def __init__(self, sets: Iterable[bytes]) -> None:
-        self._sets = [(int.from_bytes(members, "little"), len(members)) for members in sets if members]
-
-    def __contains__(self, item: str) -> bool:
-        """Whether `contains` holds for one of the sets."""
-        for bits, size in self._sets:
-            mask = _mask(item, size)
-            if bits & mask == mask:
-                return True
+@njit(cache=True, nogil=True)
+def holds(members: Bytes, digest: int) -> bool:
+    """As `contains`, of a set as an array of bytes, (size,), and an item by its hash, xxh3_64 of its id."""
+    if len(members) == 0:
         return False
+    start, stride = np.uint64(digest & 0xFFFFFFFF), np.uint64(digest >> np.uint64(32) | 1)
+    size = np.uint64(8 * len(members))
+    for number in range(HASHES):
+        bit = (start + np.uint64(number) * stride) % size
+        if not members[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & 1:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def any_holds(sets: Bytes, ends: NDArray[np.int64], digest: int) -> bool:
+    """Whether one of several sets `holds` the item: they lie one behind the other, and each ends at its place."""
+    begin = 0
+    for end in ends:
+        if holds(sets[begin:end], digest):
+            return True
+        begin = end
+    return False
 
 
 @lru_cache(maxsize=65_536)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from streaming.items import sellable
 from streaming.records import Item, Reason
 from streaming.sentences import shortened
+from streaming.shelf import sellable
 
 REMOVED_KEPT = 100_000
 """Items whose removal is remembered: one of them that comes back is back in stock, not new."""

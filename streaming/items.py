@@ -41,6 +41,7 @@ from streaming.intake import Event
 from streaming.item_rows import description, items_of, text_of
 from streaming.records import Facts, Item, Learned
 from streaming.sessions import Step
+from streaming.shelf import Shelf
 from streaming.text_encoder import check_texts
 from streaming.topics import source_of
 
@@ -102,6 +103,7 @@ class Shop:
         self.snapshot = f"{texts.digest}-{self.tables.digest}"
         """Names the vector space: equal snapshots, equal vectors."""
         self.items: dict[str, Item] = {}
+        self.shelf = Shelf()
         self.index = index or VectorIndex(self.vocabulary, self.layout.dimension)
         self.lane = ColdLane(self.counts, self.index, self.layout)
         self.attributes = Attributes()
@@ -195,7 +197,7 @@ class Shop:
         latest = {item.item_id: item for item in items}
         changed = [item for item in latest.values() if self._described.get(item.item_id) != description(item)]
         self.items.update(latest)
-        self._attribute(list(latest.values()))
+        self._shelve(list(latest.values()))
         for item in changed:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
             self._described[item.item_id] = description(item)
@@ -206,7 +208,7 @@ class Shop:
         """Many items at once, with the vectors of their texts, (n, text encoder's dimension), at hand."""
         self.items.update((item.item_id, item) for item in items)
         self._described.update((item.item_id, description(item)) for item in items)
-        self._attribute(items)
+        self._shelve(items)
         for item in items:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
         codes, rows = self._put([item.item_id for item in items], self._whitened(texts))
@@ -217,7 +219,9 @@ class Shop:
         """Items that are no longer sold; one that is not there is passed over."""
         leaving = [item_id for item_id in item_ids if self.items.pop(item_id, None) is not None]
         if leaving:
-            self.index.remove(self.vocabulary.codes(leaving))
+            codes = self.vocabulary.codes(leaving)
+            self.index.remove(codes)
+            self.shelf.drop(codes)
             for item_id in leaving:
                 self._described.pop(item_id, None)
                 self.graph.remove_item(item_id)
@@ -354,8 +358,9 @@ class Shop:
         self.version += 1
         return codes, rows
 
-    def _attribute(self, items: Sequence[Item]) -> None:
+    def _shelve(self, items: Sequence[Item]) -> None:
         codes = self.vocabulary.add_all([item.item_id for item in items])
+        self.shelf.put(codes, items)
         self.attributes.put(codes, [(item.brand, item.category) for item in items])
 
     def _facts_changed(self, head: str) -> None:
@@ -388,8 +393,3 @@ class Shop:
         return np.concatenate(
             [whitening.apply(row[None, :]) for row in vectors] or [np.empty((0, self.layout.text), np.float32)]
         )
-
-
-def sellable(item: Item) -> bool:
-    """Whether it may be offered: available, and not out of stock where a stock is told."""
-    return item.available and item.stock != 0

@@ -15,10 +15,11 @@ from index.lesson import Together
 from index.vocabulary import Codes, Vocabulary
 from streaming import bloom, said
 from streaming.errors import InputError
-from streaming.items import Shop, Vector, Words, sellable
+from streaming.items import Shop, Vector, Words
 from streaming.records import Level
 from streaming.reranking import PARTS, reordered, shortlist
-from streaming.sessions import SessionState, Step, in_cart, was_bought
+from streaming.sessions import SessionState, Step, was_bought
+from streaming.shelf import Barred, Places, pick, sellable
 from streaming.sights import Sight
 
 _COUNTS, _NEIGHBOURS, _TEXT, _GRAPH, _BEHAVIOUR, _SEQUENCE, _PRIOR = range(len(PARTS))
@@ -26,10 +27,6 @@ DIGITS = 9
 """Of a score, so that sums of other roundings are equal."""
 HISTORY = 20
 """Newest items of a session that are looked at."""
-AT_ONCE = 32
-"""Candidates whose ids are looked up at a time."""
-LEAD = -1
-"""Stands for the place of the candidate that comes first whatever its score."""
 
 _NOTHING = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 
@@ -120,44 +117,32 @@ class Scored:
     pairs: Codes
     alike: Codes
 
-    def order(self) -> list[int]:
-        """Places, best first."""
+    def order(self) -> Places:
+        """Places, best first, ties by item id."""
         order = np.argsort(-self.z)
         ranked = self.z[order]
-        same = ranked[1:] == ranked[:-1]
-        places: list[int] = order.tolist()
-        tied = np.flatnonzero(same).tolist() if same.any() else []
+        tied = np.flatnonzero(ranked[1:] == ranked[:-1]).tolist()
         while tied:
             begin = end = tied.pop(0)
             while tied and tied[0] == end + 1:
                 end = tied.pop(0)
-            places[begin : end + 2] = sorted(places[begin : end + 2], key=self._id)
-        return places
+            same = order[begin : end + 2]
+            same[:] = sorted(same.tolist(), key=self._id)
+        return order
 
     def _id(self, place: int) -> str:
         return self.vocabulary.id(self.codes.item(place))
 
-    def walk(self) -> Iterator[tuple[int, str, float]]:
-        """Places, item ids and scores, best first, ties by item id."""
-        order = self.order()
-        for begin in range(0, len(order), AT_ONCE):
-            places = order[begin : begin + AT_ONCE]
-            yield from zip(places, self.vocabulary.ids(self.codes[places]), self.scores[places].tolist(), strict=True)
-
-    def at(self, place: int) -> Candidate:
-        """The candidate that stands there."""
-        return Candidate(
-            self._id(place),
-            self.scores.item(place),
-            self.z.item(place),
-            tuple(self.parts[place].tolist()),
-            self.pairs.item(place),
-            self.alike.item(place),
-        )
+    def at(self, places: Places) -> list[Candidate]:
+        """The candidates that stand there."""
+        columns = (self.scores, self.z, self.parts, self.pairs, self.alike)
+        scores, z, parts, pairs, alike = (column[places].tolist() for column in columns)
+        ids = self.vocabulary.ids(self.codes[places])
+        return list(map(Candidate, ids, scores, z, map(tuple, parts), pairs, alike))
 
     def __iter__(self) -> Iterator[Candidate]:
         """Best first."""
-        return map(self.at, self.order())
+        return iter(self.at(self.order()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,82 +281,43 @@ def select(
         lead: the item that gave the occasion: it comes first, be it in the cart or in the history; where it may not be
             offered, nothing is.
     """
-    told = state.said
-    known = set() if repeat else {step.subject for step in state.history}
-    is_live = said.live(told, time)
-    standing = bloom.Members([told.offered])
-    barred = said.barred(told, time, cooldown_ms)
-    candidates, items = ranking.candidates, shop.items
-    room = _Room(count, brand_share)
-    gone: list[int] = []
-    head = -1
-    live = 0.0
-    first = None
+    candidates, codes = ranking.candidates, ranking.candidates.codes
+    sets = said.barred(state.said, time, cooldown_ms)
+    leads: list[Candidate] = []
+    leading = None
     if lead is not None:
-        first = next((candidates.at(place) for place, item_id, _ in candidates.walk() if item_id == lead), None)
-        first = first or Candidate(lead, 0.0)
-        item = items.get(lead)
+        code, item = shop.vocabulary.code(lead), shop.items.get(lead)
+        leads = candidates.at(np.flatnonzero(codes == code)) or [Candidate(lead, 0.0)]
         if item is None or was_bought(state, lead) or not sellable(item):
-            return Selection([], [first], first, live)
-        if lead in barred:
-            return Selection([], [], None, live)
-        room.offer(LEAD, first.score, item.brand)
-        known = {*known, lead}
-    for place, item_id, score in candidates.walk():
-        item = items.get(item_id)
-        if item is None:
-            continue
-        if state.bought and was_bought(state, item_id):
-            gone.append(place)
-            continue
-        if item_id in known or (state.cart and in_cart(state, item_id)):
-            continue
-        if not sellable(item):
-            gone.append(place)
-            continue
-        if head < 0:
-            head = place
-        if is_live and not live and item_id in standing:
-            live = score
-        if item_id not in barred:
-            room.offer(place, score, item.brand)
-        if room.full and (live or not is_live or score < room.best - enough):
-            break
-    offers = [first if place == LEAD and first is not None else candidates.at(place) for place in room.taken()]
-    if offers or head >= 0:
-        return Selection(offers, [], candidates.at(head) if head >= 0 else None, live)
-    left = [candidates.at(place) for place in gone[:count]]
-    return Selection([], left, left[0] if left else None, live)
+            return Selection([], leads, leads[0], 0.0)
+        if any(bloom.contains(each, lead) for each in sets):
+            return Selection([], [], None, 0.0)
+        leading = code, leads[0].score
+    picked = pick(
+        candidates.order(),
+        codes,
+        candidates.scores,
+        shop.shelf,
+        barred(state, shop.vocabulary, sets, repeat=repeat),
+        count=count,
+        brand_share=brand_share,
+        standing=state.said.offered if said.live(state.said, time) else b"",
+        enough=enough,
+        lead=leading,
+    )
+    if picked.head < 0:  # nothing but what leads
+        left = [] if leads else candidates.at(picked.gone)
+        return Selection(leads, left, left[0] if left else None, picked.live)
+    head, *others = candidates.at(np.append(picked.head, picked.offers[len(leads) :]))
+    return Selection(leads + others, [], head, picked.live)
 
 
-class _Room:
-    """The places of a prediction, of which one brand gets no more than its share."""
+def barred(state: SessionState, vocabulary: Vocabulary, told: Sequence[bytes] = (), *, repeat: bool) -> Barred:
+    """What may not be offered to a session.
 
-    def __init__(self, count: int, share: float) -> None:
-        self._count = count
-        self._limit = max(1, round(count * share))
-        self._brands: dict[str, int] = {}
-        self._offers: list[int] = []
-        self._waiting: list[int] = []
-        self.best = 0.0
-        """Score of the first that was taken."""
-        self.full = count == 0
-
-    def offer(self, place: int, score: float, brand: str | None) -> None:
-        """A candidate, by its place."""
-        if self.full:
-            return
-        if brand is not None:
-            if self._brands.get(brand, 0) >= self._limit:
-                if len(self._waiting) < self._count:
-                    self._waiting.append(place)
-                return
-            self._brands[brand] = self._brands.get(brand, 0) + 1
-        if not self._offers:
-            self.best = score
-        self._offers.append(place)
-        self.full = len(self._offers) == self._count
-
-    def taken(self) -> list[int]:
-        """Best first, but for those of a brand that was over its share: they fill what is left, at the end."""
-        return self._offers + self._waiting[: self._count - len(self._offers)]
+    Args:
+        told: Bloom filters of what was sent of late.
+        repeat: whether an item of the history may be offered again.
+    """
+    known = [] if repeat else [step.subject for step in state.history]
+    return Barred(vocabulary.codes(known), state.bought, state.cart, told)

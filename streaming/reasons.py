@@ -204,11 +204,13 @@ def _relation(relation: str) -> Wording:
 
 def _told(fact: Fact, shop: Shop) -> Wording:
     """What a fact says of its head, as `brand OPI`; of something that an item is or is not, its name alone."""
-    relation = _relation(fact.relation)
-    if fact.tail.casefold() == YES:
-        return relation
-    end = _name(fact.tail, shop)
-    return Wording(f"{relation.en} {end}", f"{relation.zh} {end}")
+    return _relation(fact.relation) if fact.tail.casefold() == YES else _ending(fact.relation, _name(fact.tail, shop))
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _ending(relation: str, end: str) -> Wording:
+    words = _relation(relation)
+    return Wording(f"{words.en} {end}", f"{words.zh} {end}")
 
 
 def _way(path: Sequence[Fact], ends: tuple[str, str], shop: Shop) -> str:

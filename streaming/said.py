@@ -109,13 +109,13 @@ def offered(said: Said, item_id: str, time: int) -> bool:
     return live(said, time) and bloom.contains(said.offered, item_id)
 
 
-def barred(said: Said, time: int, cooldown_ms: int) -> bloom.Members:
-    """The items that were sent within the cool-down. One is barred for one cool-down at least, for one and a half at
-    most; a late event, whose time lies before that of what was sent, finds all of it barred."""
+def barred(said: Said, time: int, cooldown_ms: int) -> tuple[bytes, ...]:
+    """Bloom filters of the items that were sent within the cool-down. One is barred for one cool-down at least, for one
+    and a half at most; a late event, whose time lies before that of what was sent, finds all of it barred."""
     if not cooldown_ms or not said.told:
-        return bloom.Members([])
+        return ()
     passed = max(0, (time - said.told_at) // _half(cooldown_ms))
-    return bloom.Members(said.told[: max(0, GENERATIONS - passed)])
+    return said.told[: max(0, GENERATIONS - passed)]
 
 
 def last_id(said: Said) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from itertools import pairwise, product
 from sys import intern
 from typing import Literal, NamedTuple, get_args
@@ -340,40 +339,40 @@ class Around:
     def __init__(self, graph: Graph, items: Sequence[str]) -> None:
         self._graph, self._items = graph, items
         self._outs = [graph._out.get(item, _NOTHING) for item in items]
-        self._pairs = list(zip(items, self._outs, strict=True))
+        self._first: dict[str, int] = {}
+        """Where the items lead: node -> place of the first that leads there."""
+        for place in range(len(items) - 1, -1, -1):
+            self._first.update(dict.fromkeys(self._outs[place], place))
 
     def link(self, item: str) -> tuple[tuple[Fact, ...], str] | None:
         """The facts that `Graph.shared` puts first of an item and one of these, and that one: the most specific there
         are, of equals those of the item which stands first. None: there are none."""
-        graph = self._graph
+        graph, first = self._graph, self._first
         out = graph._out.get(item, _NOTHING)
-        for other, its in self._pairs:
-            if (other in out or item in its) and other != item:
-                return (graph._direct(item, other)[0],), other
+        if item in first or not out.keys().isdisjoint(self._items):
+            for other, its in zip(self._items, self._outs, strict=True):
+                if (other in out or item in its) and other != item:
+                    return (graph._direct(item, other)[0],), other
         best: tuple[int, int, tuple[Fact, Fact]] | None = None
-        first = self._first
-        for heads, node in sorted([(graph._weight(node), node) for node in out.keys() & first.keys()]):
-            if best is not None and heads > best[0]:
-                break
-            found = self._at(node, item, out[node]) if heads else None
+        for node, facts in out.items():
+            if node not in first:
+                continue
+            heads = graph._weight(node)
+            if not heads or (best is not None and heads > best[0]):
+                continue
+            found = self._at(node, item, facts)
             if found is not None and (best is None or (heads, *found) < best):
                 best = heads, *found
         return None if best is None else (best[2], self._items[best[1]])
 
-    @cached_property
-    def _first(self) -> dict[str, int]:
-        """Where the items lead: node -> place of the first that leads there."""
-        first: dict[str, int] = {}
-        for place in range(len(self._items) - 1, -1, -1):
-            first.update(dict.fromkeys(self._outs[place], place))
-        return first
-
     def _at(self, node: str, item: str, facts: list[Fact]) -> tuple[int, tuple[Fact, Fact]] | None:
         """The first of the items, by place, that says the same of a node as facts of another item do, and the facts."""
         for place in range(self._first[node], len(self._items)):
+            if self._items[place] == item:
+                continue
             there = self._outs[place].get(node, ())
             same = [(one, other) for one in facts for other in there if self._graph._same(one, other)]
-            if same and self._items[place] != item:
+            if same:
                 return place, min(same)
         return None
 

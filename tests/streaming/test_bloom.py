@@ -1,5 +1,7 @@
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 from streaming import bloom
 
@@ -32,3 +34,13 @@ def test_the_empty_set_is_the_empty_string() -> None:
 
 def test_a_filter_keeps_its_size() -> None:
     assert len(bloom.added(bloom.added(b"", ["tea"], 16), ["mug"], 64)) == 16
+
+
+@given(st.lists(st.lists(st.text(min_size=1), max_size=20), min_size=1, max_size=3), st.integers(1, 128))
+def test_sets_as_arrays_say_the_same_of_members_and_of_strangers(groups: list[list[str]], size: int) -> None:
+    sets = [bloom.added(b"", items, size) for items in groups]
+    arrays, ends = np.frombuffer(b"".join(sets), np.uint8), np.cumsum([len(each) for each in sets], dtype=np.int64)
+    for item in [*(item for items in groups for item in items), *map(str, range(50))]:
+        digest = np.uint64(xxh3_64_intdigest(item.encode()))
+        assert bloom.holds(np.frombuffer(sets[0], np.uint8), digest) == bloom.contains(sets[0], item)
+        assert bloom.any_holds(arrays, ends, digest) == any(bloom.contains(each, item) for each in sets)

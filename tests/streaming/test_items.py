@@ -8,9 +8,10 @@ from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index.tables import Tables
 from streaming import items
-from streaming.items import Shop, sellable
+from streaming.items import Shop
 from streaming.records import Item, Learned, Transition
 from streaming.sessions import KINDS, Step
+from streaming.shelf import sellable
 from tests.streaming.small_past import DUMMY, lesson, nearest, row, shop_of, support, tables_of, together, told
 
 SEARCH, VIEW = KINDS.index("search"), KINDS.index("view")

@@ -26,21 +26,21 @@ def state_after(*events: tuple[str, str]) -> SessionState:
     return state
 
 
-def ranking_of(**scores: float) -> Ranking:
+def ranking_of(vocabulary: Vocabulary, **scores: float) -> Ranking:
     """These items with these scores; nothing else is known of them."""
-    vocabulary, told = Vocabulary(scores), np.array(list(scores.values()))
+    codes, told = vocabulary.add_all(scores), np.array(list(scores.values()))
     nothing = np.full(len(told), -1, np.int32)
-    codes = vocabulary.codes(list(scores))
     return Ranking(Scored(vocabulary, codes, told, told, np.zeros((len(told), len(PARTS))), nothing, nothing), "full")
 
 
-def falling(order: str) -> Ranking:
+def falling(vocabulary: Vocabulary, order: str) -> Ranking:
     """These items, the first with the highest score."""
-    return ranking_of(**{item_id: 0.9 - 0.1 * n for n, item_id in enumerate(order.split())})
+    return ranking_of(vocabulary, **{item_id: 0.9 - 0.1 * n for n, item_id in enumerate(order.split())})
 
 
 def choose(state: SessionState, order: str, time: int = START, **over: Any) -> Selection:
-    ranking, shop = falling(order), stocked()
+    shop = stocked()
+    ranking = falling(shop.vocabulary, order)
     shop.upsert(
         [Item(item_id="hat-1", title="felt winter hat", available=False), Item(item_id="hat-2", title="h", stock=0)]
     )
@@ -139,7 +139,8 @@ BRANDS = {"mug-1": "Ox", "mug-2": "Ox", "mug-3": "Ox", "pot-1": "Elm", "saw-1": 
 
 def of_brands(order: str, *, count: int, share: float, **over: Any) -> list[str]:
     """Offers of a shop whose items have BRANDS; the others have none."""
-    ranking, shop = falling(order), stocked()
+    shop = stocked()
+    ranking = falling(shop.vocabulary, order)
     shop.upsert([Item(item_id=item_id, title=item_id, brand=BRANDS.get(item_id)) for item_id in order.split()])
     options = {"time": START, "cooldown_ms": 0, "repeat": False, "enough": 1.0} | over
     return ids(select(ranking, FRESH, shop, count=count, brand_share=share, **options).offers)
@@ -179,7 +180,7 @@ def test_the_item_that_leads_counts_for_its_brand_and_comes_first() -> None:
 def test_what_is_over_the_share_of_its_brand_may_still_lead_the_ranking() -> None:
     shop = stocked()
     shop.upsert([Item(item_id=item_id, title=item_id, brand="Ox") for item_id in ("mug-1", "mug-2")])
-    ranking = ranking_of(**{"mug-1": 0.9, "mug-2": 0.8, "saw-1": 0.1})
+    ranking = ranking_of(shop.vocabulary, **{"mug-1": 0.9, "mug-2": 0.8, "saw-1": 0.1})
     state = told(FRESH, "mug-2")
     chosen = select(ranking, state, shop, time=START, count=2, cooldown_ms=0, repeat=False, enough=1.0, brand_share=0.5)
     assert chosen.head is not None
