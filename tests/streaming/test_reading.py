@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from intervaltree import IntervalTree
 
 from streaming import reading
 from streaming.exits import Exit
@@ -60,10 +58,13 @@ def consumer(owned: set[int] = frozenset(), assigned: set[TP] = frozenset(), flo
     made.source_topics, made.state_topic = frozenset({CLICKS, BROWSES}), STATE
     made._active_partitions, made._paused_partitions = set(), set()
     made._committed_offset, made._read_offset = defaultdict(lambda: None), defaultdict(lambda: None)
-    made._gap, made._acked, made._acked_index = defaultdict(IntervalTree), defaultdict(list), defaultdict(set)
-    made._unacked_messages = set()
+    made._acked, made._pieces = defaultdict(list), defaultdict(deque)
+    made._unacked_messages, made._waiting_for_ack = set(), None
+    made._buffered_partitions = set()
     made.flow_active = flow
-    made.app = SimpleNamespace(assignor=SimpleNamespace(assigned_actives=lambda: {TP(STATE, p) for p in owned}))
+    made.app = SimpleNamespace(
+        assignor=SimpleNamespace(assigned_actives=lambda: {TP(STATE, p) for p in owned}), consumer_generation_id=1
+    )
     made.assignment = lambda: set(assigned)
     return made
 
@@ -166,34 +167,104 @@ class Message(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-def message(offset: int) -> Any:
-    return Message(tp=TP(CLICKS, 0), offset=offset)
+def record(offset: int) -> Any:
+    return SimpleNamespace(topic=CLICKS, partition=0, offset=offset)
+
+
+def message(*offsets: int, generation: int = 1) -> Any:
+    """Records that go through Faust together."""
+    records = [record(offset) for offset in offsets]
+    return Message(tp=TP(CLICKS, 0), offset=offsets[-1], generation_id=generation, value=records)
+
+
+def gate(expected: int, *read: Any) -> Any:
+    """A consumer that waits for an offset, and Faust's messages that it has read and not finished."""
+    made = consumer()
+    made._expected, made._done, made._unacked_messages = {TP(CLICKS, 0): expected}, {TP(CLICKS, 0): expected}, set(read)
+    return made
+
+
+def offsets(admitted: Any) -> list[int]:
+    return [each.message.offset for each in admitted]
 
 
 def test_the_gate_lets_each_offset_through_once_and_in_order() -> None:
-    gate = consumer()
-    gate._expected = {TP(CLICKS, 0): 100}
-    assert [gate.admit(message(offset)) for offset in (100, 101, 100)] == [True, True, False]
+    held = gate(100)
+    read = [message(100, 101), message(101, 102), message(100, 101), message(103)]
+    assert [offsets(held.admit(each)) for each in read] == [[100, 101], [102], [], [103]]
 
 
 def test_a_copy_is_forgotten_and_not_acknowledged() -> None:
-    gate, copy = consumer(), message(7)
-    gate._expected, gate._unacked_messages = {TP(CLICKS, 0): 8}, {copy}
-    assert not gate.admit(copy)
-    assert gate._unacked_messages == set()
-    assert gate._acked == {}
+    copy = message(6, 7)
+    held = gate(8, copy)
+    assert not held.admit(copy)
+    assert held._unacked_messages == set()
+    assert held._acked == {}
 
 
-def test_a_hole_ends_the_process(ends: list[Exit]) -> None:
-    gate = consumer()
-    gate._expected = {TP(CLICKS, 0): 100}
-    with pytest.raises(Ended, match="expected offset 100, got 103"):
-        gate.admit(message(103))
+def test_what_an_older_assignment_read_is_forgotten_though_it_would_be_next() -> None:
+    old = message(8, generation=0)
+    held = gate(8, old)
+    assert not held.admit(old)
+    assert held._unacked_messages == set()
+    assert offsets(held.admit(message(8))) == [8]
+
+
+@pytest.mark.parametrize("read", [(103,), (100, 101, 103)])
+def test_a_hole_ends_the_process(ends: list[Exit], read: tuple[int, ...]) -> None:
+    with pytest.raises(Ended, match="expected offset 10., got 103"):
+        gate(100).admit(message(*read))
     assert ends == [Exit.HOLE]
 
 
 def test_a_message_of_no_assignment_is_forgotten() -> None:
     assert not consumer().admit(message(5))
+
+
+def test_what_is_acknowledged_is_committed_and_a_message_is_finished_with_its_last_record() -> None:
+    first, second = message(100, 101), message(102)
+    held = gate(100, first, second)
+    read = held.admit(first) + held.admit(second)
+    held.acknowledge(read[:1])
+    assert (held._new_offset(TP(CLICKS, 0)), held._unacked_messages) == (101, {first, second})
+    held.acknowledge(read[1:2])
+    assert held._unacked_messages == {second}
+    held.acknowledge(read[2:])
+    assert (held._new_offset(TP(CLICKS, 0)), held._unacked_messages) == (103, set())
+    assert held._new_offset(TP(CLICKS, 0)) is None  # nothing new
+
+
+def test_what_is_acknowledged_out_of_order_ends_the_process(ends: list[Exit]) -> None:
+    held = gate(100)
+    read = held.admit(message(100, 101))
+    with pytest.raises(Ended, match="101 is done, expected 100"):
+        held.acknowledge(read[1:])
+    assert ends == [Exit.HOLE]
+    assert held._acked == {}
+
+
+def test_whoever_waits_until_all_is_done_is_told() -> None:
+    async def story() -> None:
+        held = gate(100)
+        held._waiting_for_ack = asyncio.get_running_loop().create_future()
+        held.acknowledge(held.admit(message(100)))
+        await asyncio.wait_for(held._waiting_for_ack, 1)
+
+    asyncio.run(story())
+
+
+def test_a_new_assignment_forgets_what_was_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Any, *args: Any) -> None:
+        pass
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_assigned", nothing)
+    old, recovery = message(100), object()
+    held = gate(100, old, recovery)
+    read = held.admit(old)
+    asyncio.run(held.on_partitions_assigned(set(), 2))
+    assert held._unacked_messages == {recovery}
+    with pytest.raises(Ended):  # of a round that ends after it: the batcher asks before
+        held.acknowledge(read)
 
 
 # ---------------------------------------------------------------------------------------- seek
@@ -203,7 +274,7 @@ def test_seeks_to_the_beginning_where_nothing_is_committed() -> None:
     held._thread = FakeThread({fresh: None, zero: 0, known: 40}, {fresh: 5})
     asyncio.run(held.perform_seek())
     assert held._thread.sought == {fresh: 5, zero: 0}
-    assert held._expected == {fresh: 5, zero: 0, known: 40}
+    assert held._expected == held._done == {fresh: 5, zero: 0, known: 40}
 
 
 def test_goes_on_behind_what_retention_deleted() -> None:
@@ -227,21 +298,6 @@ def test_ignores_a_late_seek() -> None:
     assert held._read_offset[tp] == 150
 
 
-def test_a_gap_is_never_acknowledged() -> None:
-    tp = TP(CLICKS, 0)
-
-    def committed_after(add_gap: Any) -> int | None:
-        held = consumer()
-        held._committed_offset[tp] = 100
-        held._acked[tp], held._acked_index[tp] = [100, 101, 102], {100, 101, 102}
-        asyncio.run(add_gap(held, tp, 101, 151))  # what stock finds after a late seek: 103..151 are in flight
-        offset: int | None = held._new_offset(tp)
-        return offset
-
-    assert committed_after(HeldConsumer._add_gap) == 103
-    assert committed_after(Consumer._add_gap) != 103
-
-
 def test_counts_what_is_unread_and_what_is_uncommitted() -> None:
     held = consumer()
     held._expected = {TP(CLICKS, 0): 10, TP(CLICKS, 1): 5}
@@ -253,24 +309,33 @@ def test_counts_what_is_unread_and_what_is_uncommitted() -> None:
 
 
 # ---------------------------------------------------------------------------------------- drain
-class Drained:
-    """A consumer whose drain loop runs over given messages, once."""
+def records(*offsets: int) -> list[Any]:
+    found = [record(offset) for offset in offsets]
+    for each in found:
+        each.timestamp = 1000
+        for name in ("timestamp_type", "headers", "key", "value", "checksum", "serialized_key_size"):
+            setattr(each, name, None)
+        each.serialized_value_size = None
+    return found
 
-    def __init__(self, messages: list[Any], room: bool) -> None:
-        self.delivered: list[int] = []
-        self.waited: list[int] = []
+
+class Drained:
+    """A consumer whose drain loop runs over what was fetched, once."""
+
+    def __init__(self, fetched: Any, room: bool = True) -> None:
+        self.delivered: list[Any] = []
+        self.waited: list[Any] = []
         held = self.consumer = consumer()
         stopped = asyncio.Event()
         held._stopped = held._shutdown = stopped
-        queue = SimpleNamespace(full=lambda: not room)
+        queue = SimpleNamespace(full=lambda: not room, qsize=lambda: 0)
 
         async def callback(message: Any) -> None:
-            self.delivered.append(message.offset)
+            self.delivered.append([each.offset for each in message.value])
 
-        async def getmany(timeout: float) -> Any:
-            for message in messages:
-                yield message.tp, message
+        async def next_records(timeout: float) -> Any:
             stopped.set()
+            return fetched, {TP(CLICKS, 0)}
 
         async def wait_first(coroutine: Any, other: Any) -> None:
             other.close()
@@ -280,7 +345,7 @@ class Drained:
         async def sleep(seconds: float) -> None:
             pass
 
-        held.callback, held.getmany, held.wait_first, held.sleep = callback, getmany, wait_first, sleep
+        held.callback, held._wait_next_records, held.wait_first, held.sleep = callback, next_records, wait_first, sleep
         held.suspend_flow = SimpleNamespace(wait=lambda: sleep(0))
         held._get_active_partitions = lambda: {TP(CLICKS, 0)}
         held.consumer_stopped_errors = ()
@@ -300,15 +365,39 @@ def _should_stop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_should_stop")
-@pytest.mark.parametrize(("room", "waited"), [(True, []), (False, [3, 4])])
-def test_drains_straight_while_there_is_room(room: bool, waited: list[int]) -> None:
-    drained = Drained([message(3), message(4)], room)
-    assert drained.delivered == [3, 4]
-    assert drained.waited == waited
-    assert drained.consumer._read_offset[TP(CLICKS, 0)] == 4
+@pytest.mark.parametrize("room", [True, False])
+def test_drains_straight_while_there_is_room(monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
+    monkeypatch.setattr(reading, "PIECE", 2)
+    drained = Drained({TP(CLICKS, 0): records(3, 4, 5)}, room)
+    assert drained.delivered == [[3, 4], [5]]
+    assert drained.waited == ([] if room else [[3, 4], [5]])
+    assert drained.consumer._read_offset[TP(CLICKS, 0)] == 5
 
 
 @pytest.mark.usefixtures("_should_stop")
-def test_drops_what_stands_before_the_read_offset() -> None:
-    drained = Drained([message(4), message(3), message(5)], room=True)
-    assert drained.delivered == [4, 5]
+def test_drops_what_was_fetched_of_partitions_that_are_not_read() -> None:
+    assert Drained({TP(CLICKS, 1): records(3), TP(CLICKS, 0): records(4)}).delivered == [[4]]
+
+
+def test_what_is_recovered_goes_through_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = consumer()
+    monkeypatch.setattr(HeldConsumer, "_to_message", lambda self, tp, record: record)
+    tp = TP(STATE, 0)
+    assert [each.offset for _, each in held._messages({tp: records(1, 2)}, {tp})] == [1, 2]
+
+
+def test_nothing_goes_through_once_the_assignment_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PIECE", 1)
+    held, tp, let = consumer(), TP(CLICKS, 0), []
+    for _, each in held._messages({tp: records(1, 2)}, {tp}):
+        let.append(each.offset)
+        held.app.consumer_generation_id += 1
+    assert let == [1]
+
+
+@pytest.mark.parametrize(("waiting", "enough"), [(reading.PIECES_AHEAD - 1, False), (reading.PIECES_AHEAD, True)])
+def test_fetches_no_more_while_agents_have_enough(waiting: int, enough: bool) -> None:
+    held = consumer()
+    full, channel = (SimpleNamespace(queue=SimpleNamespace(qsize=lambda size=size: size)) for size in (10**6, waiting))
+    held.app.topics = SimpleNamespace(_tp_index={TP(STATE, 0): [full], TP(CLICKS, 0): [channel]})
+    assert held._enough_waits() is enough
