@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from types import SimpleNamespace
 from typing import Any
@@ -110,6 +111,30 @@ def test_a_fetch_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FetchThread.__new__(FetchThread)._create_worker_consumer(None)._fetch_max_wait_ms == reading.FETCH_WAIT_MS
 
 
+def test_fetches_from_a_node_are_some_time_apart_and_a_first_one_does_not_wait() -> None:
+    sent: list[tuple[int, float]] = []
+
+    async def fetch(assignment: Any, node_id: int, request: Any) -> bool:
+        sent.append((node_id, time.monotonic()))
+        return True
+
+    async def story() -> float:
+        begun, fetch_ = time.monotonic(), reading.spaced(fetch, 0.1)
+        for node in (1, 2, 1, 1):
+            assert await fetch_(None, node, None)
+        waiting = asyncio.ensure_future(fetch_(None, 1, None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await waiting is False  # as aiokafka's own: it awaits what it has cancelled
+        return begun
+
+    begun = asyncio.run(story())
+    assert [node for node, _ in sent] == [1, 2, 1, 1]
+    assert sent[1][1] - begun < 0.09
+    assert sent[2][1] - sent[0][1] > 0.09
+    assert sent[3][1] - sent[2][1] > 0.09
+
+
 # ---------------------------------------------------------------------------------------- holding back
 def test_source_partitions_wait_for_the_release(resumed: list[set[TP]]) -> None:
     everything = {TP(CLICKS, 0), TP(BROWSES, 0), TP(STATE, 0)}
@@ -168,13 +193,17 @@ class Message(SimpleNamespace):
 
 
 def record(offset: int) -> Any:
-    return SimpleNamespace(topic=CLICKS, partition=0, offset=offset)
+    rest = dict.fromkeys(("timestamp_type", "key", "value", "checksum", "serialized_key_size", "serialized_value_size"))
+    return SimpleNamespace(topic=CLICKS, partition=0, offset=offset, timestamp=1000, headers=(), **rest)
+
+
+def records(*offsets: int) -> list[Any]:
+    return [record(offset) for offset in offsets]
 
 
 def message(*offsets: int, generation: int = 1) -> Any:
     """Records that go through Faust together."""
-    records = [record(offset) for offset in offsets]
-    return Message(tp=TP(CLICKS, 0), offset=offsets[-1], generation_id=generation, value=records)
+    return Message(tp=TP(CLICKS, 0), offset=offsets[-1], generation_id=generation, value=records(*offsets))
 
 
 def gate(expected: int, *read: Any) -> Any:
@@ -306,98 +335,3 @@ def test_counts_what_is_unread_and_what_is_uncommitted() -> None:
     held._acked[TP(STATE, 0)] = [1]
     assert held.unread() == {(CLICKS, 0): 4}
     assert held.uncommitted() == 2
-
-
-# ---------------------------------------------------------------------------------------- drain
-def records(*offsets: int) -> list[Any]:
-    found = [record(offset) for offset in offsets]
-    for each in found:
-        each.timestamp = 1000
-        for name in ("timestamp_type", "headers", "key", "value", "checksum", "serialized_key_size"):
-            setattr(each, name, None)
-        each.serialized_value_size = None
-    return found
-
-
-class Drained:
-    """A consumer whose drain loop runs over what was fetched, once."""
-
-    def __init__(self, fetched: Any, room: bool = True) -> None:
-        self.delivered: list[Any] = []
-        self.waited: list[Any] = []
-        held = self.consumer = consumer()
-        stopped = asyncio.Event()
-        held._stopped = held._shutdown = stopped
-        queue = SimpleNamespace(full=lambda: not room, qsize=lambda: 0)
-
-        async def callback(message: Any) -> None:
-            self.delivered.append([each.offset for each in message.value])
-
-        async def next_records(timeout: float) -> Any:
-            stopped.set()
-            return fetched, {TP(CLICKS, 0)}
-
-        async def wait_first(coroutine: Any, other: Any) -> None:
-            other.close()
-            await coroutine
-            self.waited.append(self.delivered[-1])
-
-        async def sleep(seconds: float) -> None:
-            pass
-
-        held.callback, held._wait_next_records, held.wait_first, held.sleep = callback, next_records, wait_first, sleep
-        held.suspend_flow = SimpleNamespace(wait=lambda: sleep(0))
-        held._get_active_partitions = lambda: {TP(CLICKS, 0)}
-        held.consumer_stopped_errors = ()
-        held.app.flow_control = SimpleNamespace(is_active=lambda: True)
-        held.app.producer = SimpleNamespace(buffer=SimpleNamespace(size=0, max_messages=10))
-        held.app.topics = SimpleNamespace(
-            _tp_index={TP(CLICKS, 0): [SimpleNamespace(queue=queue)]},
-            _tp_to_callback={TP(CLICKS, 0): callback},
-        )
-        held.transport = SimpleNamespace(app=SimpleNamespace(should_stop=False))
-        asyncio.run(held._drain_messages(SimpleNamespace(_stopped=asyncio.Event())))
-
-
-@pytest.fixture
-def _should_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldConsumer, "should_stop", False, raising=False)
-
-
-@pytest.mark.usefixtures("_should_stop")
-@pytest.mark.parametrize("room", [True, False])
-def test_drains_straight_while_there_is_room(monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
-    monkeypatch.setattr(reading, "PIECE", 2)
-    drained = Drained({TP(CLICKS, 0): records(3, 4, 5)}, room)
-    assert drained.delivered == [[3, 4], [5]]
-    assert drained.waited == ([] if room else [[3, 4], [5]])
-    assert drained.consumer._read_offset[TP(CLICKS, 0)] == 5
-
-
-@pytest.mark.usefixtures("_should_stop")
-def test_drops_what_was_fetched_of_partitions_that_are_not_read() -> None:
-    assert Drained({TP(CLICKS, 1): records(3), TP(CLICKS, 0): records(4)}).delivered == [[4]]
-
-
-def test_what_is_recovered_goes_through_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = consumer()
-    monkeypatch.setattr(HeldConsumer, "_to_message", lambda self, tp, record: record)
-    tp = TP(STATE, 0)
-    assert [each.offset for _, each in held._messages({tp: records(1, 2)}, {tp})] == [1, 2]
-
-
-def test_nothing_goes_through_once_the_assignment_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PIECE", 1)
-    held, tp, let = consumer(), TP(CLICKS, 0), []
-    for _, each in held._messages({tp: records(1, 2)}, {tp}):
-        let.append(each.offset)
-        held.app.consumer_generation_id += 1
-    assert let == [1]
-
-
-@pytest.mark.parametrize(("waiting", "enough"), [(reading.PIECES_AHEAD - 1, False), (reading.PIECES_AHEAD, True)])
-def test_fetches_no_more_while_agents_have_enough(waiting: int, enough: bool) -> None:
-    held = consumer()
-    full, channel = (SimpleNamespace(queue=SimpleNamespace(qsize=lambda size=size: size)) for size in (10**6, waiting))
-    held.app.topics = SimpleNamespace(_tp_index={TP(STATE, 0): [full], TP(CLICKS, 0): [channel]})
-    assert held._enough_waits() is enough
