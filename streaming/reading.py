@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
@@ -31,6 +32,11 @@ logger = logging.getLogger(__name__)
 FETCH_WAIT_MS = 100
 """How long a broker may keep a fetch open when it has nothing. Faust has 1,500 hard-coded, and the requests for end
 offsets that a recovery makes wait behind it."""
+
+FETCH_SPACING_S = 0.005
+"""Between two fetches from a broker, at least. One that waits is answered at the first record: at 1,000 records/s the
+next would follow within a millisecond, and each costs the process some 300 us. A record that comes to an idle worker
+finds a fetch that waits for it."""
 
 IDLE_SLEEP_S = 0.02
 """Pause of the drain loop while no partition is active, or enough waits. Faust: 1 s."""
@@ -66,6 +72,21 @@ class ActivePartitions(Collection[Any]):
         return len(self._active)
 
 
+def spaced(fetch: Callable[..., Awaitable[bool]], seconds: float) -> Callable[..., Awaitable[bool]]:
+    """aiokafka's `Fetcher._proc_fetch_request`, so that two to the same node are that far apart."""
+    earliest: dict[int, float] = {}
+
+    async def spaced_fetch(assignment: Any, node_id: int, request: Any) -> bool:
+        try:
+            await asyncio.sleep(max(0.0, earliest.get(node_id, 0.0) - time.monotonic()))
+        except asyncio.CancelledError:  # as the original answers it
+            return False
+        earliest[node_id] = time.monotonic() + seconds
+        return await fetch(assignment, node_id, request)
+
+    return spaced_fetch
+
+
 class FetchThread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer."""
 
@@ -73,6 +94,11 @@ class FetchThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        fetcher = self._consumer._fetcher
+        fetcher._proc_fetch_request = spaced(fetcher._proc_fetch_request, FETCH_SPACING_S)
 
     async def _fetch_records(
         self,
