@@ -33,7 +33,7 @@ from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.store import StateStore
-from streaming.telemetry import Metrics
+from streaming.telemetry import Metrics, child
 from streaming.timers import Clock, Timers
 from streaming.transport import Reader, Writer
 
@@ -170,7 +170,7 @@ class Batcher:
             )
             taken = self._intake.accept(source, message.key, message.value, message.headers or ())
             self._clock.worked(source.topic, source.partition, source.timestamp)
-            self._metrics.events.labels(topics.SOURCES[source.topic].name).inc()
+            child(self._metrics.events, topics.SOURCES[source.topic].name).inc()
             if isinstance(taken, Event):
                 self._newest[source.partition] = max(taken.time, self._newest.get(source.partition, 0))
                 batch.work.append(taken)

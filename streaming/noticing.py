@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from streaming.changes import Change
@@ -22,6 +23,9 @@ RECENT = 10_000
 """Items whose last change is kept for that, at most; the oldest are dropped."""
 WAITING = 200_000
 """Notices that wait to be worked off, at most; what comes on top is dropped and counted."""
+
+_tag = lru_cache(65_536)(tag)
+"""Of each item that a session saw, at each of its events."""
 
 Place = tuple[int, str]
 """Partition and session."""
@@ -137,5 +141,5 @@ class Noticing:
 
 def _items(state: SessionState) -> frozenset[bytes]:
     """Tags of what the session saw or has in its cart."""
-    seen = {tag(step.subject) for step in state.history if step.item_id is not None}
+    seen = {_tag(step.subject) for step in state.history if step.item_id is not None}
     return frozenset(seen.union(cart_tags(state)))
