@@ -16,6 +16,7 @@ from streaming.changes import Change
 from streaming.moments import concerns
 from streaming.said import tag
 from streaming.sessions import SessionState, cart_tags
+from streaming.teaching import SEARCH
 
 RECENT_MS = 600_000
 """How long a change is kept for sessions that come from another worker."""
@@ -141,5 +142,5 @@ class Noticing:
 
 def _items(state: SessionState) -> frozenset[bytes]:
     """Tags of what the session saw or has in its cart."""
-    seen = {_tag(step.subject) for step in state.history if step.item_id is not None}
+    seen = {_tag(step.subject) for step in state.history if step.number != SEARCH}
     return frozenset(seen.union(cart_tags(state)))
