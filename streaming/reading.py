@@ -319,9 +319,8 @@ class HeldConsumer(driver.Consumer):
     def _enough_waits(self) -> bool:
         return any(
             channel.queue.qsize() >= PIECES_AHEAD
-            for tp, channels in self.app.topics._tp_index.items()
-            if tp.topic in self.source_topics
-            for channel in channels
+            for name in self.source_topics
+            for channel in self.app.topics._topic_name_index[name]
         )
 
     def _messages(self, records: Mapping[Any, Sequence[Any]], active: Any) -> Iterator[tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +50,7 @@ class Drained:
         held.app.topics = SimpleNamespace(
             _tp_index={TP(CLICKS, 0): [SimpleNamespace(queue=queue)]},
             _tp_to_callback={TP(CLICKS, 0): callback},
+            _topic_name_index=defaultdict(list),
         )
         held.transport = SimpleNamespace(app=SimpleNamespace(should_stop=False))
         asyncio.run(held._drain_messages(SimpleNamespace(_stopped=asyncio.Event())))
@@ -94,5 +96,5 @@ def test_nothing_goes_through_once_the_assignment_has_changed(monkeypatch: pytes
 def test_fetches_no_more_while_agents_have_enough(waiting: int, enough: bool) -> None:
     held = consumer()
     full, channel = (SimpleNamespace(queue=SimpleNamespace(qsize=lambda size=size: size)) for size in (10**6, waiting))
-    held.app.topics = SimpleNamespace(_tp_index={TP(STATE, 0): [full], TP(CLICKS, 0): [channel]})
+    held.app.topics = SimpleNamespace(_topic_name_index=defaultdict(list, {STATE: [full], CLICKS: [channel]}))
     assert held._enough_waits() is enough
