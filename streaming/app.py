@@ -130,8 +130,7 @@ class WorkerApp(faust.App):
     async def read(self, stream: Any) -> None:
         """An agent: past the gate, into the queue, nothing else. The batcher acknowledges."""
         async for event in stream.noack().events():
-            if self.consumer.admit(event.message):
-                await self.batcher.queue.put(event)
+            await self.batcher.queue.put(*self.consumer.admit(event.message))
 
     # --------------------------------------------------------------------------------------------------- life cycle
     async def on_start(self) -> None:

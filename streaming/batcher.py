@@ -33,7 +33,7 @@ from streaming.records import Level
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.store import StateStore
-from streaming.telemetry import Metrics
+from streaming.telemetry import Metrics, child
 from streaming.timers import Clock, Timers
 from streaming.transport import Reader, Writer
 
@@ -136,7 +136,8 @@ class Batcher:
     # ---------------------------------------------------------------------------------------------------- a round
     async def _round(self, received: Sequence[Received | Order]) -> None:
         generation = self._generation()
-        events = [event for event in received if not isinstance(event, Order) and self._current(event, generation)]
+        # An event of an older assignment is read again by whoever owns its partition now.
+        events = [event for event in received if not isinstance(event, Order) and event.generation == generation]
         orders = [order for order in received if isinstance(order, Forget)]
         for news in received:
             if isinstance(news, News):
@@ -149,23 +150,13 @@ class Batcher:
         await self._work_off(batch)  # decided, appended, delivered
         await self._put_away(batch, orders)  # stubs that are over, people who are to be forgotten
         if self._generation() != generation:  # another owner: it recovers from the changelog, and reads these again
-            for event in events:
-                self._reader().discard(event.message)
             return
         with self._metrics.stage("local"):
             self._keep(batch)  # the local copy
-        for event in events:  # in the order in which they came: nothing is committed past what is done
-            event.ack()
+        self._reader().acknowledge(events)  # in the order in which they came: nothing is committed past what is done
         if self.noticing:
             self.queue.nudge()
         self._count(len(events), batch.decisions)
-
-    def _current(self, event: Received, generation: int) -> bool:
-        """An event of an older assignment is read again by whoever owns its partition now: forget this copy."""
-        if event.message.generation_id == generation:
-            return True
-        self._reader().discard(event.message)
-        return False
 
     def _take_in(self, events: Sequence[Received]) -> Batch:
         batch = Batch()
@@ -175,11 +166,11 @@ class Batcher:
                 self._topics[message.topic],
                 message.partition,
                 message.offset,
-                round((message.timestamp or 0) * 1000),
+                message.timestamp or 0,
             )
             taken = self._intake.accept(source, message.key, message.value, message.headers or ())
             self._clock.worked(source.topic, source.partition, source.timestamp)
-            self._metrics.events.labels(topics.SOURCES[source.topic].name).inc()
+            child(self._metrics.events, topics.SOURCES[source.topic].name).inc()
             if isinstance(taken, Event):
                 self._newest[source.partition] = max(taken.time, self._newest.get(source.partition, 0))
                 batch.work.append(taken)
@@ -194,8 +185,9 @@ class Batcher:
 
     def _settled(self, events: Sequence[Received]) -> Level:
         """By the age of the oldest event."""
-        sent = min((event.message.timestamp for event in events if event.message.timestamp), default=time.time())
-        level = self.ladder.settle((time.time() - sent) * 1000, time.monotonic())
+        now = time.time() * 1000
+        sent = min((event.message.timestamp for event in events if event.message.timestamp), default=now)
+        level = self.ladder.settle(now - sent, time.monotonic())
         self._metrics.rung.set(self.ladder.rung)
         return level
 

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 POLL_RECORDS = 64
 """Records applied at once: a bound on how long events wait behind the encoding of new items."""
 
+LEARN_PAUSE_S = 0.02
+"""Pause after a read that brought nothing but what was learned: workers tell of it with every batch, and each read
+costs a request and a hop to the engine's thread, however little it brings. An upsert waits so much longer, at most."""
+
 QUIET_S = 2.0
 """On a broker whose end offsets cannot be trusted (one that needs the fence off): caught up after so long a silence."""
 
@@ -88,8 +92,11 @@ class Broadcast:
             last = time.monotonic()
             while True:
                 fetched = await consumer.getmany(timeout_ms=100, max_records=POLL_RECORDS)
+                by_topic: dict[topics.Topic, list[Any]] = {}
                 for tp, records in fetched.items():
-                    await self._apply(self._topics[tp.topic], records)
+                    by_topic.setdefault(self._topics[tp.topic], []).extend(records)
+                for topic, records in by_topic.items():
+                    await self._apply(topic, records)
                     last = time.monotonic()
                 if not self.caught_up.is_set():
                     for tp in [tp for tp, end in backlog.items() if await consumer.position(tp) >= end]:
@@ -97,6 +104,8 @@ class Broadcast:
                     if not backlog or (not self._trusted and time.monotonic() - last > QUIET_S):
                         logger.info("caught up with %s", ", ".join(topic.name for topic in topics.BROADCAST))
                         self.caught_up.set()
+                elif by_topic.keys() == {topics.LEARNED}:
+                    await asyncio.sleep(LEARN_PAUSE_S)
         finally:
             await consumer.stop()
 

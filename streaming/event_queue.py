@@ -7,19 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from streaming.changes import Change
 from streaming.settings import WorkerSettings
 
 
-class Received(Protocol):
-    """A record as the agents hand it over: Faust's event."""
+class Received(NamedTuple):
+    """A record as the agents hand it over."""
 
     message: Any
-
-    def ack(self) -> bool:
-        """The record and all before it need not be read again."""
+    """aiokafka's: topic, partition, offset, timestamp in ms, key, value, headers."""
+    generation: int
+    """The assignment under which it was read."""
 
 
 @dataclass(slots=True)
@@ -60,11 +60,13 @@ class EventQueue:
         """Whether a record of this partition waits, or is on its way in."""
         return self._places[topic, partition] > 0
 
-    async def put(self, received: Received | Order) -> None:
-        """Hand over the next record of a partition; waits while the queue is full."""
-        if not isinstance(received, Order):
-            self._places[received.message.topic, received.message.partition] += 1
-        await self._queue.put(received)
+    async def put(self, *received: Received | Order) -> None:
+        """Hand over the next records of a partition, or an order; waits while the queue is full."""
+        for each in received:
+            if not isinstance(each, Order):
+                self._places[each.message.topic, each.message.partition] += 1
+        for each in received:
+            await self._queue.put(each)
 
     def nudge(self) -> None:
         """Have one more batch, though nothing new may come; where the queue is full there is one anyway."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from streaming.changes import Change
 from streaming.moments import concerns
 from streaming.said import tag
 from streaming.sessions import SessionState, cart_tags
+from streaming.teaching import SEARCH
 
 RECENT_MS = 600_000
 """How long a change is kept for sessions that come from another worker."""
@@ -22,6 +24,9 @@ RECENT = 10_000
 """Items whose last change is kept for that, at most; the oldest are dropped."""
 WAITING = 200_000
 """Notices that wait to be worked off, at most; what comes on top is dropped and counted."""
+
+_tag = lru_cache(65_536)(tag)
+"""Of each item that a session saw, at each of its events."""
 
 Place = tuple[int, str]
 """Partition and session."""
@@ -137,5 +142,5 @@ class Noticing:
 
 def _items(state: SessionState) -> frozenset[bytes]:
     """Tags of what the session saw or has in its cart."""
-    seen = {tag(step.subject) for step in state.history if step.item_id is not None}
+    seen = {_tag(step.subject) for step in state.history if step.number != SEARCH}
     return frozenset(seen.union(cart_tags(state)))

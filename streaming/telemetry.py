@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -14,6 +15,12 @@ from streaming.recalibrating import Recalibration
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@cache
+def child(counter: Counter, *labels: str) -> Counter:
+    """`counter.labels(*labels)`, remembered: for what is counted at each event."""
+    return counter.labels(*labels)
 
 
 class Metrics:
@@ -143,11 +150,11 @@ class Metrics:
         spoken = decision.prediction
         if decision.suppressed is not None:
             spoken = decision.suppressed.prediction
-            self.suppressed.labels(decision.suppressed.rule, spoken.trigger, spoken.level).inc()
+            child(self.suppressed, decision.suppressed.rule, spoken.trigger, spoken.level).inc()
         elif spoken is not None:
-            self.predictions.labels(spoken.trigger, spoken.level).inc()
+            child(self.predictions, spoken.trigger, spoken.level).inc()
         else:
-            self.silent.labels(decision.silent).inc()
+            child(self.silent, str(decision.silent)).inc()
         if spoken is not None and isinstance(decision.event, Event) and decision.event.source.timestamp >= 0:
             self.delay_seconds.observe(max(0, spoken.made_at - decision.event.source.timestamp) / 1000)
         for label in decision.labels:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from streaming.event_queue import Received
 from streaming.outputs import Outgoing
 
 
 class Reader(Protocol):
     """What the batcher asks of the consumer; see `streaming.reading.HeldConsumer`."""
 
-    def discard(self, message: Any) -> None:
-        """Forget a copy that was read under an older assignment."""
+    def acknowledge(self, received: Sequence[Received]) -> None:
+        """These records, the next of their partitions, need not be read again."""
 
     def committed(self, topic: str, partition: int) -> int | None:
         """The next offset that would be read after a restart."""
@@ -30,5 +31,5 @@ class Writer(Protocol):
     async def append(self, batches: Mapping[int, Sequence[tuple[bytes, bytes | None]]]) -> dict[int, int]:
         """Append to state partitions, each all or nothing; the last offset of each."""
 
-    async def deliver(self, records: Sequence[Outgoing]) -> list[Any]:
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         """Send and wait for the confirmation of each."""

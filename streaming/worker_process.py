@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -111,13 +112,16 @@ class WorkerProcess:
         """One of the worker's pages, such as `/metrics`.
 
         Raises:
-            OSError: the pages are not up, or answer with an error.
+            OSError: the pages are not up, answer with an error, or break off: the process ended.
         """
         where = json.loads((self.data_dir / FILE).read_text())
         if where["pid"] != self.pid:
             raise OSError(f"pages.json is of process {where['pid']}, not {self.pid}")
         with urllib.request.urlopen(f"http://127.0.0.1:{where['port']}{path}", timeout=timeout) as answer:
-            return str(answer.read().decode())
+            try:
+                return str(answer.read().decode())
+            except http.client.IncompleteRead as exc:
+                raise ConnectionResetError(f"{path} broke off: {exc}") from exc
 
     def says_no(self, path: str, timeout: float = 10) -> str | None:
         """The reason on a page such as `/ready`; none where it says yes.

@@ -14,6 +14,7 @@ from streaming import batcher as module
 from streaming import codec, sessions
 from streaming.batcher import Batcher
 from streaming.decisions import Decision, Due, Noticed
+from streaming.event_queue import Received
 from streaming.exits import Exit
 from streaming.intake import Intake
 from streaming.outputs import Outgoing
@@ -72,34 +73,20 @@ class Engine:
         return changed, decisions
 
 
-class Record:
+def record(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes,
+    generation: int = 1,
+    sent: int = NOW,
+) -> Received:
     """A record as Faust's agents hand it over."""
-
-    def __init__(
-        self,
-        topic: str,
-        partition: int,
-        offset: int,
-        key: bytes | None,
-        value: bytes,
-        generation: int = 1,
-        sent: int = NOW,
-    ):
-        self.message = SimpleNamespace(
-            topic=PREFIX + topic,
-            partition=partition,
-            offset=offset,
-            key=key,
-            value=value,
-            headers=[],
-            timestamp=sent / 1000,
-            generation_id=generation,
-        )
-        self.log: list[Any] = []
-
-    def ack(self) -> bool:
-        self.log.append(("ack", self.message.topic[len(PREFIX) :], self.message.offset))
-        return True
+    message = SimpleNamespace(
+        topic=PREFIX + topic, partition=partition, offset=offset, key=key, value=value, headers=[], timestamp=sent
+    )
+    return Received(message, generation)
 
 
 class Bench:
@@ -115,7 +102,6 @@ class Bench:
         self.engine = Engine()
         self.generation = 1
         self.offsets: dict[tuple[str, int], int] = {}
-        self.discarded: list[Any] = []
         self.behind: set[tuple[str, int]] = set()
         self.fail: Callable[[Any], None] = lambda record: None
         self.metrics = Metrics()
@@ -134,8 +120,8 @@ class Bench:
         )
 
     # the consumer's part
-    def discard(self, message: Any) -> None:
-        self.discarded.append(message.offset)
+    def acknowledge(self, received: Any) -> None:
+        self.log += [("ack", each.message.topic[len(PREFIX) :], each.message.offset) for each in received]
 
     def committed(self, topic: str, partition: int) -> int | None:
         return self.offsets.get((topic, partition))
@@ -154,17 +140,13 @@ class Bench:
         self.appended += [dict(records) for records in batches.values()]
         return {partition: 100 + len(records) for partition, records in batches.items()}
 
-    async def deliver(self, records: Any) -> list[Any]:
-        for record in records:
-            self.fail(record)
-            self.log.append(record)
-        return [SimpleNamespace(offset=100 + number) for number, _ in enumerate(records)]
+    async def deliver(self, records: Any) -> None:
+        for each in records:
+            self.fail(each)
+            self.log.append(each)
 
     def run(self, *received: Any) -> None:
         """Work one round on what was received."""
-        for record in received:
-            if isinstance(record, Record):
-                record.log = self.log
         asyncio.run(self.batcher._round(list(received)))
 
     def sent(self, topic: str) -> list[Any]:
@@ -179,13 +161,13 @@ def view(
     time: int = NOW,
     partition: int = 0,
     generation: int = 1,
-) -> Record:
+) -> Received:
     value = codec.encode(EventRecord(kind="view", session_id=session, time=time, item_id=item))
-    return Record("browses", partition, offset, session.encode(), value, generation, sent=time)
+    return record("browses", partition, offset, session.encode(), value, generation, sent=time)
 
 
-def tick(offset: int, time: int, partition: int = 0) -> Record:
-    return Record("ticks", partition, offset, None, codec.encode(Tick(time=time)), sent=time)
+def tick(offset: int, time: int, partition: int = 0) -> Received:
+    return record("ticks", partition, offset, None, codec.encode(Tick(time=time)), sent=time)
 
 
 def kinds(log: list[Any]) -> list[Any]:

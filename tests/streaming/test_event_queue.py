@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from streaming.event_queue import EventQueue, Forget
+from streaming.event_queue import EventQueue, Forget, Received
 from streaming.settings import WorkerSettings
 
 
 def record(offset: int, key: bytes = b"s1", partition: int = 0) -> Any:
-    return SimpleNamespace(message=SimpleNamespace(topic="browses", partition=partition, key=key, offset=offset))
+    return Received(SimpleNamespace(topic="browses", partition=partition, key=key, offset=offset), 1)
 
 
 def batches(records: list[Any], count: int, **settings: Any) -> list[list[int]]:
@@ -46,8 +46,7 @@ def test_waits_for_company_as_long_as_it_is_told() -> None:
 def test_knows_which_partitions_have_something_waiting() -> None:
     async def story() -> list[bool]:
         queue = EventQueue(WorkerSettings())
-        await queue.put(record(0))
-        await queue.put(record(1, partition=1))  # same key: held over
+        await queue.put(record(0), record(1, partition=1))  # same key: held over
         await queue.collect()
         held = [queue.holds("browses", 0), queue.holds("browses", 1), len(queue) == 1]
         await queue.collect()
@@ -61,7 +60,8 @@ def test_whoever_puts_into_a_full_queue_waits() -> None:
         queue = EventQueue(WorkerSettings(queue_events=1))
         await queue.put(Forget({}, {}, asyncio.get_running_loop().create_future()))
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(queue.put(record(0)), 0.05)
+            await asyncio.wait_for(queue.put(record(0), record(1)), 0.05)
         assert len(queue) == 1
+        assert queue.holds("browses", 0)  # what is on its way in counts
 
     asyncio.run(story())

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from intervaltree import IntervalTree
 
 from streaming import reading
 from streaming.exits import Exit
@@ -60,10 +59,13 @@ def consumer(owned: set[int] = frozenset(), assigned: set[TP] = frozenset(), flo
     made.source_topics, made.state_topic = frozenset({CLICKS, BROWSES}), STATE
     made._active_partitions, made._paused_partitions = set(), set()
     made._committed_offset, made._read_offset = defaultdict(lambda: None), defaultdict(lambda: None)
-    made._gap, made._acked, made._acked_index = defaultdict(IntervalTree), defaultdict(list), defaultdict(set)
-    made._unacked_messages = set()
+    made._acked, made._pieces = defaultdict(list), defaultdict(deque)
+    made._unacked_messages, made._waiting_for_ack = set(), None
+    made._buffered_partitions = set()
     made.flow_active = flow
-    made.app = SimpleNamespace(assignor=SimpleNamespace(assigned_actives=lambda: {TP(STATE, p) for p in owned}))
+    made.app = SimpleNamespace(
+        assignor=SimpleNamespace(assigned_actives=lambda: {TP(STATE, p) for p in owned}), consumer_generation_id=1
+    )
     made.assignment = lambda: set(assigned)
     return made
 
@@ -107,6 +109,30 @@ def test_a_fetch_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
     made = SimpleNamespace(_fetch_max_wait_ms=1500)
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda self, transport: made)
     assert FetchThread.__new__(FetchThread)._create_worker_consumer(None)._fetch_max_wait_ms == reading.FETCH_WAIT_MS
+
+
+def test_fetches_from_a_node_are_some_time_apart_and_a_first_one_does_not_wait() -> None:
+    sent: list[tuple[int, float]] = []
+
+    async def fetch(assignment: Any, node_id: int, request: Any) -> bool:
+        sent.append((node_id, time.monotonic()))
+        return True
+
+    async def story() -> float:
+        begun, fetch_ = time.monotonic(), reading.spaced(fetch, 0.1)
+        for node in (1, 2, 1, 1):
+            assert await fetch_(None, node, None)
+        waiting = asyncio.ensure_future(fetch_(None, 1, None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await waiting is False  # as aiokafka's own: it awaits what it has cancelled
+        return begun
+
+    begun = asyncio.run(story())
+    assert [node for node, _ in sent] == [1, 2, 1, 1]
+    assert sent[1][1] - begun < 0.09
+    assert sent[2][1] - sent[0][1] > 0.09
+    assert sent[3][1] - sent[2][1] > 0.09
 
 
 # ---------------------------------------------------------------------------------------- holding back
@@ -166,34 +192,108 @@ class Message(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-def message(offset: int) -> Any:
-    return Message(tp=TP(CLICKS, 0), offset=offset)
+def record(offset: int) -> Any:
+    rest = dict.fromkeys(("timestamp_type", "key", "value", "checksum", "serialized_key_size", "serialized_value_size"))
+    return SimpleNamespace(topic=CLICKS, partition=0, offset=offset, timestamp=1000, headers=(), **rest)
+
+
+def records(*offsets: int) -> list[Any]:
+    return [record(offset) for offset in offsets]
+
+
+def message(*offsets: int, generation: int = 1) -> Any:
+    """Records that go through Faust together."""
+    return Message(tp=TP(CLICKS, 0), offset=offsets[-1], generation_id=generation, value=records(*offsets))
+
+
+def gate(expected: int, *read: Any) -> Any:
+    """A consumer that waits for an offset, and Faust's messages that it has read and not finished."""
+    made = consumer()
+    made._expected, made._done, made._unacked_messages = {TP(CLICKS, 0): expected}, {TP(CLICKS, 0): expected}, set(read)
+    return made
+
+
+def offsets(admitted: Any) -> list[int]:
+    return [each.message.offset for each in admitted]
 
 
 def test_the_gate_lets_each_offset_through_once_and_in_order() -> None:
-    gate = consumer()
-    gate._expected = {TP(CLICKS, 0): 100}
-    assert [gate.admit(message(offset)) for offset in (100, 101, 100)] == [True, True, False]
+    held = gate(100)
+    read = [message(100, 101), message(101, 102), message(100, 101), message(103)]
+    assert [offsets(held.admit(each)) for each in read] == [[100, 101], [102], [], [103]]
 
 
 def test_a_copy_is_forgotten_and_not_acknowledged() -> None:
-    gate, copy = consumer(), message(7)
-    gate._expected, gate._unacked_messages = {TP(CLICKS, 0): 8}, {copy}
-    assert not gate.admit(copy)
-    assert gate._unacked_messages == set()
-    assert gate._acked == {}
+    copy = message(6, 7)
+    held = gate(8, copy)
+    assert not held.admit(copy)
+    assert held._unacked_messages == set()
+    assert held._acked == {}
 
 
-def test_a_hole_ends_the_process(ends: list[Exit]) -> None:
-    gate = consumer()
-    gate._expected = {TP(CLICKS, 0): 100}
-    with pytest.raises(Ended, match="expected offset 100, got 103"):
-        gate.admit(message(103))
+def test_what_an_older_assignment_read_is_forgotten_though_it_would_be_next() -> None:
+    old = message(8, generation=0)
+    held = gate(8, old)
+    assert not held.admit(old)
+    assert held._unacked_messages == set()
+    assert offsets(held.admit(message(8))) == [8]
+
+
+@pytest.mark.parametrize("read", [(103,), (100, 101, 103)])
+def test_a_hole_ends_the_process(ends: list[Exit], read: tuple[int, ...]) -> None:
+    with pytest.raises(Ended, match="expected offset 10., got 103"):
+        gate(100).admit(message(*read))
     assert ends == [Exit.HOLE]
 
 
 def test_a_message_of_no_assignment_is_forgotten() -> None:
     assert not consumer().admit(message(5))
+
+
+def test_what_is_acknowledged_is_committed_and_a_message_is_finished_with_its_last_record() -> None:
+    first, second = message(100, 101), message(102)
+    held = gate(100, first, second)
+    read = held.admit(first) + held.admit(second)
+    held.acknowledge(read[:1])
+    assert (held._new_offset(TP(CLICKS, 0)), held._unacked_messages) == (101, {first, second})
+    held.acknowledge(read[1:2])
+    assert held._unacked_messages == {second}
+    held.acknowledge(read[2:])
+    assert (held._new_offset(TP(CLICKS, 0)), held._unacked_messages) == (103, set())
+    assert held._new_offset(TP(CLICKS, 0)) is None  # nothing new
+
+
+def test_what_is_acknowledged_out_of_order_ends_the_process(ends: list[Exit]) -> None:
+    held = gate(100)
+    read = held.admit(message(100, 101))
+    with pytest.raises(Ended, match="101 is done, expected 100"):
+        held.acknowledge(read[1:])
+    assert ends == [Exit.HOLE]
+    assert held._acked == {}
+
+
+def test_whoever_waits_until_all_is_done_is_told() -> None:
+    async def story() -> None:
+        held = gate(100)
+        held._waiting_for_ack = asyncio.get_running_loop().create_future()
+        held.acknowledge(held.admit(message(100)))
+        await asyncio.wait_for(held._waiting_for_ack, 1)
+
+    asyncio.run(story())
+
+
+def test_a_new_assignment_forgets_what_was_not_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Any, *args: Any) -> None:
+        pass
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_assigned", nothing)
+    old, recovery = message(100), object()
+    held = gate(100, old, recovery)
+    read = held.admit(old)
+    asyncio.run(held.on_partitions_assigned(set(), 2))
+    assert held._unacked_messages == {recovery}
+    with pytest.raises(Ended):  # of a round that ends after it: the batcher asks before
+        held.acknowledge(read)
 
 
 # ---------------------------------------------------------------------------------------- seek
@@ -203,7 +303,7 @@ def test_seeks_to_the_beginning_where_nothing_is_committed() -> None:
     held._thread = FakeThread({fresh: None, zero: 0, known: 40}, {fresh: 5})
     asyncio.run(held.perform_seek())
     assert held._thread.sought == {fresh: 5, zero: 0}
-    assert held._expected == {fresh: 5, zero: 0, known: 40}
+    assert held._expected == held._done == {fresh: 5, zero: 0, known: 40}
 
 
 def test_goes_on_behind_what_retention_deleted() -> None:
@@ -227,21 +327,6 @@ def test_ignores_a_late_seek() -> None:
     assert held._read_offset[tp] == 150
 
 
-def test_a_gap_is_never_acknowledged() -> None:
-    tp = TP(CLICKS, 0)
-
-    def committed_after(add_gap: Any) -> int | None:
-        held = consumer()
-        held._committed_offset[tp] = 100
-        held._acked[tp], held._acked_index[tp] = [100, 101, 102], {100, 101, 102}
-        asyncio.run(add_gap(held, tp, 101, 151))  # what stock finds after a late seek: 103..151 are in flight
-        offset: int | None = held._new_offset(tp)
-        return offset
-
-    assert committed_after(HeldConsumer._add_gap) == 103
-    assert committed_after(Consumer._add_gap) != 103
-
-
 def test_counts_what_is_unread_and_what_is_uncommitted() -> None:
     held = consumer()
     held._expected = {TP(CLICKS, 0): 10, TP(CLICKS, 1): 5}
@@ -250,65 +335,3 @@ def test_counts_what_is_unread_and_what_is_uncommitted() -> None:
     held._acked[TP(STATE, 0)] = [1]
     assert held.unread() == {(CLICKS, 0): 4}
     assert held.uncommitted() == 2
-
-
-# ---------------------------------------------------------------------------------------- drain
-class Drained:
-    """A consumer whose drain loop runs over given messages, once."""
-
-    def __init__(self, messages: list[Any], room: bool) -> None:
-        self.delivered: list[int] = []
-        self.waited: list[int] = []
-        held = self.consumer = consumer()
-        stopped = asyncio.Event()
-        held._stopped = held._shutdown = stopped
-        queue = SimpleNamespace(full=lambda: not room)
-
-        async def callback(message: Any) -> None:
-            self.delivered.append(message.offset)
-
-        async def getmany(timeout: float) -> Any:
-            for message in messages:
-                yield message.tp, message
-            stopped.set()
-
-        async def wait_first(coroutine: Any, other: Any) -> None:
-            other.close()
-            await coroutine
-            self.waited.append(self.delivered[-1])
-
-        async def sleep(seconds: float) -> None:
-            pass
-
-        held.callback, held.getmany, held.wait_first, held.sleep = callback, getmany, wait_first, sleep
-        held.suspend_flow = SimpleNamespace(wait=lambda: sleep(0))
-        held._get_active_partitions = lambda: {TP(CLICKS, 0)}
-        held.consumer_stopped_errors = ()
-        held.app.flow_control = SimpleNamespace(is_active=lambda: True)
-        held.app.producer = SimpleNamespace(buffer=SimpleNamespace(size=0, max_messages=10))
-        held.app.topics = SimpleNamespace(
-            _tp_index={TP(CLICKS, 0): [SimpleNamespace(queue=queue)]},
-            _tp_to_callback={TP(CLICKS, 0): callback},
-        )
-        held.transport = SimpleNamespace(app=SimpleNamespace(should_stop=False))
-        asyncio.run(held._drain_messages(SimpleNamespace(_stopped=asyncio.Event())))
-
-
-@pytest.fixture
-def _should_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldConsumer, "should_stop", False, raising=False)
-
-
-@pytest.mark.usefixtures("_should_stop")
-@pytest.mark.parametrize(("room", "waited"), [(True, []), (False, [3, 4])])
-def test_drains_straight_while_there_is_room(room: bool, waited: list[int]) -> None:
-    drained = Drained([message(3), message(4)], room)
-    assert drained.delivered == [3, 4]
-    assert drained.waited == waited
-    assert drained.consumer._read_offset[TP(CLICKS, 0)] == 4
-
-
-@pytest.mark.usefixtures("_should_stop")
-def test_drops_what_stands_before_the_read_offset() -> None:
-    drained = Drained([message(4), message(3), message(5)], room=True)
-    assert drained.delivered == [4, 5]

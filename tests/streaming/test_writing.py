@@ -11,8 +11,10 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import errors
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.transaction_manager import PidAndEpoch
+from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.tables.table import Table
@@ -128,11 +130,16 @@ class FakeBroker:
         self.pending: list[asyncio.Future[Any]] = []
         self.fail = fail
 
-    async def send(
-        self, topic: str, value: Any, *, key: Any, partition: Any, timestamp_ms: int | None, headers: Any
-    ) -> Any:
-        self.sent.append((topic, partition, key))
-        self.times.append(timestamp_ms)
+    def create_batch(self) -> Any:
+        return BatchBuilder(1000, 0)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0, 1, 2}
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> Any:
+        kept = list(DefaultRecordBatch(bytes(batch._build())))
+        self.times.extend(each.timestamp for each in kept)
+        self.sent.append((topic, partition, [(each.key, each.value, list(each.headers)) for each in kept]))
         future = asyncio.get_running_loop().create_future()
         self.pending.append(future)
         return future
@@ -151,13 +158,41 @@ def test_deliver_waits_for_every_confirmation_however_long_it_takes() -> None:
         made._producer = broker
         records = [
             Outgoing("predictions", None, b"a", b"1", None),
-            Outgoing("predictions", None, b"b", b"2", None),
+            Outgoing("dead-letters", 0, b"b", b"2", None),
         ]
         task = asyncio.ensure_future(made.deliver(records))
         await asyncio.sleep(0.3)  # Faust's own flush has given up by now
         assert not task.done()
         broker.confirm()
-        assert [metadata.offset for metadata in await task] == [0, 1]
+        await task
+
+    asyncio.run(story())
+
+
+def test_records_of_a_partition_are_delivered_together_in_their_order() -> None:
+    async def story() -> None:
+        made, broker = producer(), FakeBroker()
+        made._producer = broker
+        records = [
+            Outgoing("predictions", None, key, value, [("v", b"1")])
+            for key, value in [(b"a", b"1"), (b"a", b"x" * 2000), (b"a", b"3"), (b"a", b"x" * 900), (b"a", b"5" * 200)]
+        ]
+        ticks = [Outgoing("ticks", number, None, b"t", None) for number in (0, 1, 0)]
+        task = asyncio.ensure_future(made.deliver([*records[:1], *ticks, *records[1:]]))
+        await asyncio.sleep(0)
+        broker.confirm()
+        await task
+        place = DefaultPartitioner()(b"a", [0, 1, 2], [0, 1, 2])
+        assert [(topic, partition, len(sent)) for topic, partition, sent in broker.sent] == [
+            ("predictions", place, 1),
+            ("ticks", 0, 2),
+            ("ticks", 1, 1),
+            ("predictions", place, 1),  # larger than a batch may be: alone
+            ("predictions", place, 2),
+            ("predictions", place, 1),
+        ]
+        sent = [each for topic, _, batch in broker.sent for each in batch if topic == "predictions"]
+        assert sent == [(each.key, each.value, each.headers) for each in records]
 
     asyncio.run(story())
 
@@ -264,7 +299,7 @@ def test_a_fence_raises_the_epoch_and_writes_under_it(monkeypatch: pytest.Monkey
             await asyncio.sleep(0)
         broker.confirm()
         await task
-        assert broker.sent == [(STATE, 3, FENCE_KEY)]
+        assert broker.sent == [(STATE, 3, [(FENCE_KEY, b"", [])])]
         assert broker.client.asked == [f"app-{STATE}-3"] * 2
         assert identity_of(epochs, MINE) == (0, 77, 1)
 
@@ -283,7 +318,7 @@ def test_without_the_fence_each_partition_gets_a_record_that_comes_alone() -> No
             assert len(broker.sent) == sent  # the next waits for the confirmation of this one
             broker.pending[-1].set_result(None)
         await task
-        assert broker.sent == [(STATE, 1, FENCE_KEY), (STATE, 2, FENCE_KEY)]
+        assert broker.sent == [(STATE, number, [(FENCE_KEY, b"", [])]) for number in (1, 2)]
 
     asyncio.run(story())
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from faust.cli.faust import cli
@@ -22,15 +22,23 @@ from faust.transport.drivers import aiokafka as driver
 
 from streaming import topics
 from streaming.batcher import Batcher
+from streaming.event_queue import Received
 from streaming.reading import HeldConsumer
 from streaming.torture.worker import FAUST
 from streaming.writing import FencedProducer
 
 _append, _deliver, _round = FencedProducer.append, FencedProducer.deliver, Batcher._round
+_acknowledge = HeldConsumer.acknowledge
 
 
-def _let_everything_through(_: HeldConsumer, __: Any) -> bool:
-    return True
+def _let_everything_through(_: HeldConsumer, message: Any) -> list[Received]:
+    return [Received(record, message.generation_id) for record in message.value]
+
+
+def _acknowledge_whatever_comes(self: HeldConsumer, received: Sequence[Received]) -> None:
+    for each in received:
+        self._done[each.message.topic, each.message.partition] = each.message.offset
+        _acknowledge(self, [each])
 
 
 def _nothing_to_release(self: HeldConsumer) -> None:
@@ -38,11 +46,12 @@ def _nothing_to_release(self: HeldConsumer) -> None:
 
 
 async def _acknowledged_first(self: Batcher, received: Any) -> None:
-    for each in received:
-        if hasattr(each, "message"):
-            each.ack()
+    generation, reader = self._generation(), self._reader()
+    reader.acknowledge([each for each in received if isinstance(each, Received) and each.generation == generation])
     await asyncio.sleep(0)
+    acknowledge, reader.acknowledge = reader.acknowledge, lambda _: None  # type: ignore[method-assign]
     await _round(self, received)
+    reader.acknowledge = acknowledge  # type: ignore[method-assign]
 
 
 async def _beside(self: FencedProducer, batches: Mapping[int, Any]) -> dict[int, int]:
@@ -53,8 +62,8 @@ async def _beside(self: FencedProducer, batches: Mapping[int, Any]) -> dict[int,
     return {number: newest[beside[number]] for number in batches}
 
 
-async def _without_letters(self: FencedProducer, records: Iterable[Any]) -> list[Any]:
-    return await _deliver(self, [each for each in records if not each[0].endswith(topics.DEAD_LETTERS.name)])
+async def _without_letters(self: FencedProducer, records: Iterable[Any]) -> None:
+    await _deliver(self, [each for each in records if not each[0].endswith(topics.DEAD_LETTERS.name)])
 
 
 def without(protection: str) -> None:
@@ -69,8 +78,8 @@ def without(protection: str) -> None:
             (HeldConsumer, "resume_partitions", driver.Consumer.resume_partitions),
             (HeldConsumer, "release", _nothing_to_release),
             (HeldConsumer, "admit", _let_everything_through),
+            (HeldConsumer, "acknowledge", _acknowledge_whatever_comes),
             (HeldConsumer, "perform_seek", driver.Consumer.perform_seek),
-            (HeldConsumer, "_add_gap", driver.Consumer._add_gap),
         ],
         "delivery": [(Batcher, "_round", _acknowledged_first)],
         "place": [(FencedProducer, "append", _beside)],
