@@ -36,6 +36,7 @@ from streaming.privacy import Pseudonyms
 from streaming.process import WorkerProcess, code_of, made
 from streaming.reading import HeldConsumer
 from streaming.records import Receipt, Tick
+from streaming.rehearsal import rehearse
 from streaming.served import for_model
 from streaming.settings import Settings
 from streaming.store import StateStore
@@ -61,6 +62,7 @@ class WorkerApp(faust.App):
         self.settings = settings
         self.was_ready = False
         self._taken_over: int | None = None
+        self._rehearsed = False
         self.metrics = metrics
         self.pseudonyms = Pseudonyms.from_settings(settings)
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -190,11 +192,7 @@ class WorkerApp(faust.App):
         await self.orders.reassigned()
 
     def _release(self) -> None:
-        if (
-            self.broadcast.caught_up.is_set()
-            and self._taken_over == self.consumer_generation_id
-            and not self.rebalancing
-        ):
+        if self._rehearsed and self._taken_over == self.consumer_generation_id and not self.rebalancing:
             self.consumer.release()
 
     def _watched_once(self, work: Any) -> None:
@@ -206,6 +204,8 @@ class WorkerApp(faust.App):
 
     async def _after_backlog(self) -> None:
         await self.broadcast.caught_up.wait()
+        await self.in_model_thread(rehearse, self.shop)
+        self._rehearsed = True
         gc.collect()
         gc.freeze()  # what was loaded stays: the collector need not look at it again
         self._release()

@@ -4,7 +4,7 @@ fence, and its end offsets are wrong; on Apache Kafka the data folder may even b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from streaming import topics
 from streaming.changelog import read_encoded
 from streaming.records import EventRecord, SessionClosed
 from streaming.settings import Settings
-from streaming.torture.ledger import Ledger, keep, read_decisions
+from streaming.torture.ledger import Ledger, keep, read_predictions, read_suppressed
 from streaming.torture.plan import Profile
 from streaming.torture.reference import reference
 from streaming.torture.run import settings_for
@@ -69,7 +69,9 @@ def test_killed_and_started_again_nothing_is_lost(
     def ledger() -> Ledger:
         held = {session: bytes.fromhex(state) for session, state in process.states()["states"].items()}
         expected = reference(tortured, PROFILE)
-        return keep(expected, sent, read_decisions(tortured), read_encoded(tortured), held)
+        return keep(
+            expected, sent, chain(read_predictions(tortured), read_suppressed(tortured)), read_encoded(tortured), held
+        )
 
     kept = eventually(ledger, lambda found: not found.faults(), 60)
     assert kept.sent == kept.events == 6 * ROUND

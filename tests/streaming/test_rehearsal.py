@@ -1,0 +1,67 @@
+"""A worker has gone the way of an event before the first one comes: `streaming.rehearsal`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from encoders.text import DummyTextEncoder
+from streaming.items import Shop
+from streaming.rehearsal import rehearse
+from tests.stories.small_shop import Visitor, engine_for, fitted
+
+FIRST = """
+from numba.core import event
+
+from streaming.rehearsal import rehearse
+from tests.stories.small_shop import Visitor, engine_for, fitted, observe
+
+
+def compiled(work):
+    with event.install_recorder("numba:compile") as recorder:
+        work()
+    return len(recorder.buffer)
+
+
+def answer():
+    visitor = Visitor(engine_for(shop))
+    for second, item_id in enumerate(("mug-1", "mug-2", "hat-1")):
+        visitor.does(second * 1000, "view", item_id)
+    observe(shop, "mug-1>mug-3>pot-1")
+
+
+shop = fitted()
+print(compiled(lambda: rehearse(shop)), compiled(answer))
+"""
+
+
+def test_it_leaves_the_shop_as_it_was() -> None:
+    shop, same = fitted(), fitted()
+    before = (shop.version, shop.learned, shop.counts.to_frame(), shop.knn.to_frame())
+    rehearse(shop)
+    after = (shop.version, shop.learned, shop.counts.to_frame(), shop.knn.to_frame())
+    assert before[:2] == after[:2]
+    assert all(one.equals(other) for one, other in zip(before[2:], after[2:], strict=True))
+    said, expected = (Visitor(engine_for(each)).does(0, "view", "mug-1") for each in (shop, same))
+    assert said == expected
+
+
+def test_a_shop_without_items_has_nothing_to_rehearse() -> None:
+    rehearse(Shop(DummyTextEncoder()))
+
+
+@pytest.mark.timeout(280)
+def test_after_it_nothing_is_left_to_compile(tmp_path: Path) -> None:
+    """Where nothing was ever compiled."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST], env=environment, capture_output=True, text=True, check=False, timeout=270
+    )
+    assert done.returncode == 0, done.stderr
+    rehearsed, left = map(int, done.stdout.split())
+    assert rehearsed > 10
+    assert left == 0
