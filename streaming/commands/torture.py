@@ -85,7 +85,13 @@ def torture(
     else:
         with KafkaCluster(place / "kafka", nodes, COMPACTION) as cluster:
             result = run(profile, place, cluster)
-    report = Report(profile, result, nodes=0 if local else nodes, folder=place)
+    asked = {
+        "seed": seed, "kills": kills_, "rebalances": rebalances, "others": others, "only": only, "workers": workers,
+        "rate": rate, "poison": poison, "repeats": repeats, "late": late, "cursed": cursed, "deadline": deadline,
+    }  # fmt: skip
+    options = [f"--{name} {value}" for name, value in asked.items() if value is not None]
+    again = " ".join(["beforehand torture", *options, "--local" if local else f"--nodes {nodes}"])
+    report = Report(profile, result, nodes=0 if local else nodes, folder=place, again=again)
     if as_json:
         print(json.dumps(report.as_json()))
     else:

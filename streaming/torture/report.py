@@ -58,18 +58,13 @@ class Report:
     """Of Apache Kafka; 0: the local broker."""
     folder: Path
     """Where the logs are."""
+    again: str
+    """The command that does it again."""
 
     @property
     def proof(self) -> bool:
         """Whether the run proves anything: not on the local broker."""
         return self.nodes > 0
-
-    @property
-    def again(self) -> str:
-        """The options that do it again."""
-        profile = self.profile
-        options = f"--seed {profile.seed} --rate {profile.rate:g} --workers {profile.workers}"
-        return f"beforehand torture {options} {f'--nodes {self.nodes}' if self.proof else '--local'}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -77,6 +72,7 @@ class Report:
             "seed": self.profile.seed,
             "proof": self.proof,
             "nodes": self.nodes,
+            "again": self.again,
             "profile": asdict(self.profile),
             **self.result.as_json(),
             "versions": versions(),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -56,16 +58,38 @@ def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
     ledger = Ledger(sent=10, events=10, missing=1, looks=7000, examples={"missing": ["e7"]})
     result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9, 73, 1], "w1": [0, -15]}, 1.0, [4.5, 3.0])
     out = io.StringIO()
-    Report(Profile({}, seed=42), result, nodes=3, folder=Path("/logs")).show(Console(file=out, width=120))
+    Report(Profile({}, seed=42), result, nodes=3, folder=Path("/logs"), again="torture --seed 42").show(
+        Console(file=out, width=120)
+    )
     assert "does not tally" in out.getvalue()
     assert "e7" in out.getvalue()
-    assert "beforehand torture --seed 42" in out.getvalue()
+    assert "again: torture --seed 42" in out.getvalue()
     assert "all tallies" not in out.getvalue()
     assert "ready again after a kill: 3 to 4.5 s" in out.getvalue()
     assert "7,000" in out.getvalue()
-    told = Report(Profile({}), result, nodes=0, folder=Path("/logs")).as_json()
+    told = Report(Profile({}), result, nodes=0, folder=Path("/logs"), again="").as_json()
     assert (told["proof"], told["faults"], told["seed"]) == (False, {"missing": 1}, 1)
     assert (told["looks"], told["untrue"], told["ready_again_s"]) == (7000, 0, [4.5, 3.0])
+
+
+def test_the_command_that_it_names_does_the_same_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    done: list[Profile] = []
+
+    def fake(profile: Profile, *_: object, **__: object) -> Result:
+        done.append(profile)
+        return Result(Ledger(), {}, {}, 1.0, [])
+
+    monkeypatch.setattr("streaming.commands.torture.run", fake)
+    monkeypatch.setattr("streaming.commands.torture.LocalBroker", lambda folder: nullcontext(None))
+    asked = "--local --seed 9 --kills 3 --rebalances 2 --only kill,pause --rate 40 --late 0.1 --deadline 20"
+    where = ["--folder", str(tmp_path), "--json"]
+    assert refused(*asked.split(), *where) == 0
+    again = json.loads(capsys.readouterr().out)["again"].split()
+    assert again[:2] == ["beforehand", "torture"]
+    assert refused(*again[2:], *where) == 0
+    assert done[0] == done[1] != Profile({})
 
 
 def test_an_end_that_nobody_has_a_code_for_is_a_fault() -> None:
