@@ -8,7 +8,6 @@ An empty string is the empty set. Values, not objects: a union does not depend o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -26,30 +25,26 @@ def added(members: bytes, items: Iterable[str], size: int) -> bytes:
     >>> contains(added(b"", ["tea"], 32), "tea"), contains(added(b"", ["tea"], 32), "mug")
     (True, False)
     """
-    size = len(members) or size
-    bits = int.from_bytes(members, "little")
-    for item in items:
-        bits |= _mask(item, size)
-    return bits.to_bytes(size, "little") if bits else b""
+    digests = [xxh3_64_intdigest(item.encode()) for item in items]
+    if not digests:
+        return members
+    filled = np.frombuffer(members, np.uint8).copy() if members else np.zeros(size, np.uint8)
+    _put(filled, np.array(digests, np.uint64))
+    return filled.tobytes()
 
 
 def contains(members: bytes, item: str) -> bool:
     """Whether the item was put in; true now and then for one that was not."""
-    if not members:
-        return False
-    mask = _mask(item, len(members))
-    return int.from_bytes(members, "little") & mask == mask
+    return bool(members) and holds(np.frombuffer(members, np.uint8), np.uint64(xxh3_64_intdigest(item.encode())))
 
 
 @njit(cache=True, nogil=True)
-def holds(members: Bytes, digest: int) -> bool:
+def holds(members: Bytes, digest: int | np.uint64) -> bool:
     """As `contains`, of a set as an array of bytes, (size,), and an item by its hash, xxh3_64 of its id."""
     if len(members) == 0:
         return False
-    start, stride = np.uint64(digest & 0xFFFFFFFF), np.uint64(digest >> np.uint64(32) | 1)
-    size = np.uint64(8 * len(members))
     for number in range(HASHES):
-        bit = (start + np.uint64(number) * stride) % size
+        bit = _bit(digest, number, len(members))
         if not members[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & 1:
             return False
     return True
@@ -66,12 +61,17 @@ def any_holds(sets: Bytes, ends: NDArray[np.int64], digest: int) -> bool:
     return False
 
 
-@lru_cache(maxsize=65_536)
-def _mask(item: str, size: int) -> int:
-    """The item's bits in a filter of `size` bytes: two halves of one hash step through it (Kirsch, Mitzenmacher)."""
-    digest = xxh3_64_intdigest(item.encode())
-    start, stride = digest & 0xFFFFFFFF, digest >> 32 | 1
-    mask = 0
-    for number in range(HASHES):
-        mask |= 1 << (start + number * stride) % (size * 8)
-    return mask
+@njit(cache=True, nogil=True)
+def _put(members: Bytes, digests: NDArray[np.uint64]) -> None:
+    for digest in digests:
+        for number in range(HASHES):
+            bit = _bit(digest, number, len(members))
+            members[bit >> np.uint64(3)] |= np.uint8(1 << (bit & np.uint64(7)))
+
+
+@njit(cache=True, nogil=True)
+def _bit(digest: int | np.uint64, number: int, size: int) -> np.uint64:
+    """One of an item's bits in a filter of `size` bytes: two halves of one hash step through it (Kirsch and
+    Mitzenmacher)."""
+    start, stride = np.uint64(digest & 0xFFFFFFFF), np.uint64(digest >> np.uint64(32) | 1)
+    return (start + np.uint64(number) * stride) % np.uint64(8 * size)
