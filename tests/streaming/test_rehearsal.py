@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,19 +9,13 @@ import pytest
 from encoders.text import DummyTextEncoder
 from streaming.items import Shop
 from streaming.rehearsal import rehearse
+from tests.compiling import counts_of
 from tests.stories.small_shop import Visitor, engine_for, fitted
 
 FIRST = """
-from numba.core import event
-
 from streaming.rehearsal import rehearse
+from tests.compiling import compiled
 from tests.stories.small_shop import Visitor, engine_for, fitted, observe
-
-
-def compiled(work):
-    with event.install_recorder("numba:compile") as recorder:
-        work()
-    return len(recorder.buffer)
 
 
 def answer():
@@ -57,11 +48,6 @@ def test_a_shop_without_items_has_nothing_to_rehearse() -> None:
 @pytest.mark.timeout(280)
 def test_after_it_nothing_is_left_to_compile(tmp_path: Path) -> None:
     """Where nothing was ever compiled."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST], env=environment, capture_output=True, text=True, check=False, timeout=270
-    )
-    assert done.returncode == 0, done.stderr
-    rehearsed, left = map(int, done.stdout.split())
+    rehearsed, left = counts_of(FIRST, tmp_path)
     assert rehearsed > 10
     assert left == 0

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.compiling import counts_of
+
 LATER = """
 from itertools import islice
 from pathlib import Path
-
-from numba.core import event
 
 from streaming import codec, topics
 from streaming.intake import Source
@@ -22,16 +19,11 @@ from streaming.torture.plan import Profile
 from streaming.torture.reference import Reference, _intake, decide, rehearse
 from streaming.torture.run import settings_for
 from streaming.torture.traffic import events
+from tests.compiling import compiled
 
 NOW = 1_700_000_000_000
 profile = Profile({}, sessions=20)
 settings = settings_for("127.0.0.1:1", profile, Path())
-
-
-def compiled(work):
-    with event.install_recorder("numba:compile") as recorder:
-        work()
-    return len(recorder.buffer)
 
 
 intake, later = _intake(settings), Reference()
@@ -48,11 +40,6 @@ print(compiled(lambda: rehearse(settings, Profile({}))), compiled(lambda: decide
 @pytest.mark.timeout(280)
 def test_after_a_rehearsal_nothing_is_left_to_compile(tmp_path: Path) -> None:
     """Where nothing was ever compiled, and sessions grow longer than in the rehearsal."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", LATER], env=environment, capture_output=True, text=True, check=False, timeout=270
-    )
-    assert done.returncode == 0, done.stderr
-    rehearsed, left = map(int, done.stdout.split())
+    rehearsed, left = counts_of(LATER, tmp_path)
     assert rehearsed > 10
     assert left == 0
