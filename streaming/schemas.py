@@ -68,7 +68,12 @@ def schema(kind: type[Record]) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"beforehand/{kind.__name__}/{VERSION}",
     }
-    return head | msgspec.json.schema(kind)
+    whole = head | msgspec.json.schema(kind)
+    for part in whole["$defs"].values():
+        if "description" in part:
+            # Releases of msgspec before 0.23 leave a docstring's lines indented as they stand in the source.
+            part["description"] = inspect.cleandoc(part["description"])
+    return whole
 
 
 def made(root: Path) -> dict[Path, str]:
