@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from index.candidates import Column
 from index.forest_fitting import ForestSettings
 from index.gate import Gate
 from index.lesson import Lesson
-from index.meetings import CONTEXT, lesson_context
+from index.meetings import CONTEXT, MEMORY, lesson_context
 from index.tables import TableSettings
 from streaming import gating
 from streaming.building import UNTRAINED, Past, choose, taught
@@ -116,6 +117,16 @@ class Workshop:
         return replace(self, settings=replace(self.settings, sequence=changed))
 
 
+def _histories(part: TrainingPart) -> dict[int, deque[tuple[str, int]]]:
+    """Newest items and times of each session, by number: a session that goes on into the test teaches with what it had
+    before, as a worker's state has it."""
+    histories: dict[int, deque[tuple[str, int]]] = {}
+    columns = (part.sessions.tolist(), part.events["item_id"], part.times.tolist())
+    for session, item_id, time in zip(*columns, strict=True):
+        histories.setdefault(session, deque(maxlen=MEMORY)).append((item_id, time))
+    return histories
+
+
 class Product:
     """The ranking that a worker makes at the newest event, before anything is held back."""
 
@@ -140,7 +151,7 @@ class Product:
         self._settings = replace(RankingSettings.of(self._shop), **self._changed)  # type: ignore[arg-type]
         self._catalogue = part.catalogue
         self._sights = Sights(self._shop, self._shop.encoder)
-        self._histories: dict[int, tuple[list[str], list[int]]] = {}
+        self._histories = _histories(part) if self._teach else {}
         sessions = dict(zip(part.sessions.tolist(), part.events["session_id"], strict=True))
         self._tags = {number: session_tag(session) for number, session in sessions.items()}
         noted = self._workshop.recalibrate and self._teach and not self._changed
@@ -202,9 +213,9 @@ class Product:
         """As the protocol says."""
         if self._recalibration is not None:
             self._recalibration.met(str(passed.session), passed.item, passed.time)
-        items, times = self._histories.setdefault(passed.session, ([], []))
-        items.append(self._catalogue.id(passed.item))
-        times.append(passed.time)
+        had = self._histories.setdefault(passed.session, deque(maxlen=MEMORY))
+        had.append((self._catalogue.id(passed.item), passed.time))
+        items, times = [item for item, _ in had], [time for _, time in had]
         context = lesson_context(items, times, CONTEXT)
         lesson = Lesson(items[-1], context, LOG_KINDS[passed.kind], passed.time, self._tag(passed.session), passed.user)
         self._shop.observe(lesson)
