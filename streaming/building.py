@@ -28,8 +28,9 @@ from index.table_fitting import fit_tables
 from index.tables import GraphMethod, Tables, TableSettings
 from streaming import intent_fitting
 from streaming.errors import InputError
-from streaming.fitting import MOMENTS, Chosen, Curve, choose_on, hold_out
+from streaming.fitting import Chosen, Curve, choose_on
 from streaming.graph_choice import choose_graph
+from streaming.holdout import MOMENTS, hold_out
 from streaming.intent_fitting import fit_intents
 from streaming.item_rows import items_of
 from streaming.items import Shop
@@ -237,7 +238,7 @@ def choose(
     tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
-    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, endings=held.endings, forest=forest)
+    chosen = choose_on(held, shop, start, ordered=past.info.ordered, forest=forest)
     note("weights", 1, 1)
     curves = () if learned is None else learned.curves
     named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)

@@ -12,12 +12,13 @@ import numpy as np
 
 from index.candidates import Column, complete, join, weighed
 from index.lesson import Together
+from index.links import most
 from index.vocabulary import Codes, Vocabulary
 from streaming import bloom, said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words
 from streaming.records import Level
-from streaming.reranking import PARTS, reordered, shortlist
+from streaming.reranking import FADING, PARTS, reordered, shortlist
 from streaming.sessions import SessionState, Step, was_bought
 from streaming.shelf import Barred, Places, pick, sellable
 from streaming.sights import Sight
@@ -54,7 +55,8 @@ class RankingSettings:
     together: int = 100
     alike: int = 100
     popular: int = 50
-    """Candidates of each source: the index, counts, neighbours, popularity."""
+    linked: int = 100
+    """Candidates of each source: the index, counts, neighbours, popularity, facts between items."""
     repeat: bool = False
     """Whether an item of the history may be offered again."""
     brand_share: float = 0.5
@@ -201,7 +203,7 @@ class Raw(NamedTuple):
 def gather(
     history: Sequence[tuple[str, float]], sight: Sight, nearest: Codes, shop: Shop, settings: RankingSettings, own: int
 ) -> Raw:
-    """Joins the candidates of index, counts, neighbours and popularity, with all parts of each.
+    """Joins the candidates of index, counts, neighbours, popularity and facts, with all parts of each.
 
     Args:
         history: items with their weights, newest last.
@@ -212,7 +214,8 @@ def gather(
     steps = np.array([code for code, _ in known], np.int32)
     counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
-    more = np.concatenate((nearest, shop.popular(settings.popular)))
+    linked = most(shop.links.around(steps, fading=FADING), settings.linked)
+    more = np.concatenate((nearest, shop.popular(settings.popular), linked))
     codes, parts, (pairs, likes) = join(counts, alike, more, len(PARTS))
     cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))

@@ -13,6 +13,7 @@ from index.attributes import Numbers
 from index.candidates import Column
 from index.forest import Features, Forest
 from index.fusion import PARTS as BLOCKS
+from index.links import Linked
 from index.vocabulary import Codes
 from streaming.items import Shop
 
@@ -24,6 +25,8 @@ RECENT = 3
 """Newest items of the history that a candidate's text is compared with."""
 FADING = 0.6
 """What an item of the history weighs against the one after it, for what it has in common with a candidate."""
+LINKED = 40
+"""Of the others, those that are ranked once more because facts join them most with the history."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
 TIE = 1e-3
@@ -42,12 +45,19 @@ FEATURES = (
     "steps_back",
     "counts_last", "counts_last_behind",
     "brand_last", "brand_share", "category_last", "category_share", "section_last", "section_share",
+    "links_last", "links_share",
 )  # fmt: skip
 """Of a candidate, in order. `behind`: less the best candidate's; `last`, `recent`: cosine with the newest item, the
 most of the newest three; `best`: the same for all candidates; `steps_back`: 1 / how long ago it stood in the history, 0
 where it does not. `counts_last`: counts of the newest item alone. `brand_last`: 1 where that is of its brand;
-`brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike."""
-_MORE = {*PARTS[:-1], *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))), "score"}
+`brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike.
+`links`: as `index.links.Linked`."""
+_MORE = {
+    *PARTS[:-1],
+    *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))),
+    "score",
+    "links_share",
+}
 _EITHER = {"log_seen_last", "brand_last", "category_last", "section_last"}
 _LESS = {"place", "sequence_place"}
 RISING = tuple((name in _MORE - _EITHER) - (name in _LESS) for name in FEATURES)
@@ -65,20 +75,25 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
-    """The best candidates by their score, and those that a network expects, with what the forest asks of each.
+    """The best candidates by their score, those that a network expects, and those that facts join with the history,
+    with what the forest asks of each.
 
     Args:
         parts: (m, parts), not weighed.
         z: (m,), scores.
         known: items of the history, oldest first.
     """
-    places = np.argsort(-z, kind="stable")
-    if shop.layout.sequence and len(places) > DEPTH:
-        left = places[DEPTH:]
+    linked = shop.links.around(known, fading=FADING)
+    order = np.argsort(-z, kind="stable")
+    places, left = order[:DEPTH], order[DEPTH:]
+    if shop.layout.sequence and len(left):
         expected = np.argsort(-parts[left, _SEQUENCE], kind="stable")[:EXPECTED]
-        places = np.concatenate((places[:DEPTH], left[np.sort(expected)]))
-    else:
-        places = places[:DEPTH]
+        places = np.append(places, left[np.sort(expected)])
+        left = np.delete(left, expected)
+    if len(linked.codes) and len(left):
+        share = _shares(linked, codes[left])[:, 1]
+        joined = np.argsort(-share, kind="stable")[:LINKED]
+        places = np.append(places, left[np.sort(joined[share[joined] > 0])])
     chosen = codes[places]
     recent = known[::-1][:RECENT]
     blocks = shop.layout.blocks
@@ -91,6 +106,7 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
     _add_after(rows, chosen, after.codes, after.scores)
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
+    rows[:, -2:] = _shares(linked, chosen)
     return Shortlist(places, rows)
 
 
@@ -102,12 +118,22 @@ def reordered(z: Column, places: NDArray[np.int64], rows: Features, forest: Fore
     return found
 
 
+def _shares(linked: Linked, codes: Codes) -> Features:
+    """(n, 2): what joins each of these items with the newest of the history, and with all of it."""
+    shares = np.zeros((len(codes), 2), np.float32)
+    if len(linked.codes):
+        at = np.searchsorted(linked.codes, codes).clip(max=len(linked.codes) - 1)
+        there = linked.codes[at] == codes
+        shares[there, 0], shares[there, 1] = linked.last[at[there]], linked.share[at[there]]
+    return shares
+
+
 @njit(cache=True, nogil=True)
 def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
     count, width = parts.shape
-    rows = np.zeros((count, 35), np.float32)
+    rows = np.zeros((count, 37), np.float32)
     best = np.zeros(width)
     for place in range(count):
         for part in range(width):

@@ -23,8 +23,10 @@ from streaming.errors import InputError
 from streaming.forest_choice import Asked, grow_forest
 from streaming.items import Shop, items_of
 from streaming.learning import JointTrial
-from streaming.records import Item
+from streaming.ranking import RankingSettings, gather
+from streaming.records import Fact, Facts, Item
 from streaming.reranking import FEATURES, RISING, Shortlist, reordered, shortlist
+from streaming.sights import Sights
 from tests.stories.small_shop import Visitor, engine_for, offers
 
 T = 1_483_228_800_000
@@ -299,6 +301,25 @@ def test_what_a_forest_is_told_of_what_candidate_and_history_have_in_common() ->
     assert seen["category_last"] == [0, 0, 0]
     assert seen["category_share"] == pytest.approx([0.36 / whole, 0.6 / whole, 0], abs=1e-6)
     assert seen["section_share"] == pytest.approx([0.96 / whole, 0.96 / whole, 0], abs=1e-6)
+
+
+def test_items_that_facts_join_with_the_history_are_candidates_and_ranked_once_more_and_the_forest_is_told() -> None:
+    names = [f"i{number:03d}" for number in range(400)]
+    shop = Shop(DummyTextEncoder())
+    shop.upsert([Item(item_id=name, title=name) for name in names])
+    shop.upsert_facts(Facts(head="i399", facts=[Fact(relation="made_for", tail="i000")]))
+    codes, known = shop.vocabulary.codes(names), shop.vocabulary.codes(["i000"])
+    z = np.linspace(1.0, 0.0, len(names))
+    best = shortlist(codes, np.zeros((len(names), 7)), z, known, shop)
+    assert best.places.tolist() == [*range(100), 399]
+    assert best.rows[-1, [FEATURES.index("links_last"), FEATURES.index("links_share")]].tolist() == [1, 1]
+    assert not best.rows[:-1, FEATURES.index("links_share")].any()
+    settings = RankingSettings(nearest=1, together=1, alike=1, popular=1)
+    sight = Sights(shop, shop.encoder).of("", ())
+    raw = gather([("i000", 1.0)], sight, known[:0], shop, settings, 0)
+    assert shop.vocabulary.code("i399") in raw.codes
+    shop.remove_facts("i399")
+    assert shop.vocabulary.code("i399") not in gather([("i000", 1.0)], sight, known[:0], shop, settings, 0).codes
 
 
 def test_too_few_answers_grow_no_forest() -> None:
