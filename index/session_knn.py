@@ -202,6 +202,12 @@ class SessionKnn:
             )  # fmt: skip
         return Together(*found)
 
+    def newest(self, codes: Codes, ranks: Numbers) -> Numbers:
+        """As `SessionStore.newest`."""
+        with self._lock:
+            self._store.reach(len(self.vocabulary))
+            return self._store.newest(codes, ranks)
+
     def copied(self) -> SessionKnn:
         """All of it as it is now, over the same vocabulary."""
         other = SessionKnn(self.vocabulary, self.settings)

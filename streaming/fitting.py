@@ -123,7 +123,10 @@ def choose_on(
         ordered: what comes next is asked for; else all that comes within the horizon, in any order.
         forest: how it is grown; None: none is.
     """
+    # Where nothing is learned meanwhile, an item that nobody had is never right: what it borrows would seem useless.
+    shop.lane.open(bool(held.lessons))
     found = list(candidates_of(shop, held.moments, settings, held.lessons))
+    shop.lane.open(True)
     tuned = tune(_samples(shop, found, settings, ordered=ordered), settings.weights, "ndcg_10", caution=0.0)
     weights = dict(zip(PARTS, tuned.weights.tolist(), strict=True))
     least = LEAST_PRIOR * max(weights.values())

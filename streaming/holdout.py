@@ -91,6 +91,20 @@ def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> He
     )
 
 
+def hold_out_last(events: pl.DataFrame, *, count: int = MOMENTS) -> Held:
+    """Parts events (in time order) as a leave-one-out test does: of each session the last two are held out, the last is
+    asked for, and nothing is learned meanwhile. For that test alone: what is chosen so knows nothing of new items.
+
+    Args:
+        count: moments at most, see `_drawn`.
+    """
+    numbered = events.tail(MOST).with_row_index("row")
+    after = pl.len().over("session_id") - 1 - pl.int_range(pl.len()).over("session_id")
+    asked = numbered.filter(pl.len().over("session_id") >= 3)
+    moments = [session.moment(len(session.rows) - 2, 0) for session in _sessions(asked)]
+    return Held(numbered.filter(after > 1).drop("row"), _drawn(moments, count), [], [])
+
+
 @dataclass(frozen=True, slots=True)
 class _Session:
     name: str

@@ -21,7 +21,7 @@ from streaming import holdout
 from streaming.building import Past, fitted, stocked
 from streaming.fitting import TOP, Chosen, candidates_of, choose_on
 from streaming.gating import HORIZON_EVENTS, HORIZON_MS
-from streaming.holdout import DAY_MS, LAST, Held, hold_out
+from streaming.holdout import DAY_MS, LAST, Held, hold_out, hold_out_last
 from streaming.items import Shop
 from streaming.ranking import RankingSettings, weigh
 from streaming.reranking import PARTS
@@ -77,6 +77,26 @@ def test_what_comes_in_the_newest_tenth_is_asked_for_with_all_that_was_before(
         assert moment.time == moment.history[-1].time
         expected = sessions[moment.session][place : place + HORIZON_EVENTS]
         assert [item for item, _ in moment.coming] == expected != []
+
+
+@given(LOGS)
+@settings(max_examples=60, deadline=None)
+def test_for_leave_one_out_the_last_two_events_of_a_session_are_held_out_and_the_last_is_asked_for(
+    drawn: list[tuple[str, int]],
+) -> None:
+    events = told_apart(drawn)
+    held = hold_out_last(events)
+    sessions = by_session(events)
+    assert by_session(held.before) == {name: items[:-2] for name, items in sessions.items() if len(items) > 2}
+    assert held.before.columns == events.columns
+    assert held.lessons == []
+    asked = {moment.session: moment for moment in held.moments}
+    assert len(asked) == len(held.moments)
+    assert asked.keys() == {name for name, items in sessions.items() if len(items) > 2}
+    for name, moment in asked.items():
+        assert [step.subject for step in moment.history] == sessions[name][:-1][-20:]
+        assert [item for item, _ in moment.coming] == sessions[name][-1:]
+        assert moment.learned == 0
 
 
 def test_a_moment_is_asked_before_what_comes_is_learned_and_after_all_else() -> None:
