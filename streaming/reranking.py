@@ -27,6 +27,8 @@ FADING = 0.6
 """What an item of the history weighs against the one after it, for what it has in common with a candidate."""
 LINKED = 40
 """Of the others, those that are ranked once more because facts join them most with the history."""
+ON_THE_RISE = 40
+"""Likewise, those whose last sessions are the newest of all items'."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
 RANKS = np.array([1, 4, 16, 64, 0])
@@ -84,8 +86,8 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
-    """The best candidates by their score, those that a network expects, and those that facts join with the history,
-    with what the forest asks of each.
+    """The best candidates by their score, those that a network expects, those that are on the rise, and those that
+    facts join with the history, with what the forest asks of each.
 
     Args:
         parts: (m, parts), not weighed.
@@ -99,6 +101,9 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
         expected = np.argsort(-parts[left, _SEQUENCE], kind="stable")[:EXPECTED]
         places = np.append(places, left[np.sort(expected)])
         left = np.delete(left, expected)
+    if len(left):
+        rises = np.isin(codes[left], shop.knn.rising(ON_THE_RISE))
+        places, left = np.append(places, left[rises]), left[~rises]
     if len(linked.codes) and len(left):
         share = _shares(linked, codes[left])[:, 1]
         joined = np.argsort(-share, kind="stable")[:LINKED]

@@ -5,7 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from index.session_knn import RARE, KnnSettings, SessionKnn
+from index.knn_settings import KnnSettings
+from index.session_knn import RARE, SessionKnn
 from index.vocabulary import Vocabulary
 from tests.index.known_sessions import BARE, PLAIN, asked, learned, lesson, of, shares
 
