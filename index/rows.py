@@ -38,12 +38,14 @@ def there(home: Codes, gone: Flags, side_home: Codes, codes: Codes) -> Flags:
 
 
 @njit(cache=True, nogil=True)
-def taken(main: Vectors, home: Codes, gone: Flags, side: Vectors, side_home: Codes, codes: Codes) -> Vectors:
-    """A copy of each item's vector, (n, dimension); zeros where there is none."""
-    found = np.zeros((len(codes), main.shape[1]), np.float32)
+def taken(
+    main: Vectors, home: Codes, gone: Flags, side: Vectors, side_home: Codes, codes: Codes, width: int
+) -> Vectors:
+    """A copy of the first `width` columns of each item's vector, (n, width); zeros where there is none."""
+    found = np.zeros((len(codes), width), np.float32)
     for place in range(len(codes)):
         row = _row(home, gone, side_home, codes[place])
-        for column in range(main.shape[1] if row != NOWHERE else 0):
+        for column in range(width if row != NOWHERE else 0):
             found[place, column] = main[row, column] if row >= 0 else side[-2 - row, column]
     return found
 
