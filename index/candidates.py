@@ -100,16 +100,15 @@ def _joined(
     keys.sort()
     found, count = np.empty(len(keys), np.int32), 0
     for key in keys:
-        code = np.int32(key >> 32)
-        if count == 0 or code != found[count - 1]:
-            found[count] = code
+        if count == 0 or found[count - 1] != key >> 32:
+            found[count] = key >> 32
             count += 1
     parts = np.zeros((count, width))
     cited = np.full((2, count), np.int32(-1), np.int32)
     place = -1
     for key in keys:
         at = key & 0xFFFFFFFF
-        if place < 0 or found[place] != np.int32(key >> 32):
+        if place < 0 or found[place] != key >> 32:
             place += 1
         if at < first:
             parts[place, 0], cited[0, place] = scores[at], evidence[at]

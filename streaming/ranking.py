@@ -306,8 +306,8 @@ def select(
         return Selection(leads, left, left[0] if left else None, picked.live)
     places = picked.offers[len(leads) :]
     others = candidates.at(places)
-    leading = len(others) > 0 and places[0] == picked.head
-    head = others[0] if leading else candidates.at(np.array([picked.head]))[0]
+    first = len(others) > 0 and places[0] == picked.head
+    head = others[0] if first else candidates.at(np.array([picked.head]))[0]
     return Selection(leads + others, [], head, picked.live)
 
 
