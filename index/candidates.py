@@ -107,13 +107,13 @@ def _joined(
     cited = np.full((2, count), np.int32(-1), np.int32)
     place = -1
     for key in keys:
-        at = key & 0xFFFFFFFF
         if place < 0 or found[place] != key >> 32:
             place += 1
-        if at < first:
-            parts[place, 0], cited[0, place] = scores[at], evidence[at]
-        elif at < second:
-            parts[place, 1], cited[1, place] = other_scores[at - first], other_evidence[at - first]
+        source = key & 0xFFFFFFFF
+        if source < first:
+            parts[place, 0], cited[0, place] = scores[source], evidence[source]
+        elif source < second:
+            parts[place, 1], cited[1, place] = other_scores[source - first], other_evidence[source - first]
     return found[:count], parts, cited
 
 
