@@ -30,16 +30,16 @@ class Joined(NamedTuple):
     evidence: Evidence
 
 
-def join(one: Together, other: Together, nearest: Codes, popular: Codes, width: int) -> Joined:
-    """Puts together what two sources found, and items without a score. `width`: columns of `parts`, at least 2.
+def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
+    """Puts together what two sources found, and `more` items without a score. `width`: columns of `parts`, at least 2.
 
     >>> one = Together(np.array([7, 2], np.int32), np.array([0.5, 0.25]), np.array([1, 1], np.int32))
     >>> other = Together(np.array([2], np.int32), np.array([0.75]), np.array([3], np.int32))
-    >>> joined = join(one, other, np.array([4], np.int32), np.array([7], np.int32), 3)
+    >>> joined = join(one, other, np.array([4, 7], np.int32), 3)
     >>> joined.codes, joined.parts[0], joined.evidence[:, 2]
     (array([2, 4, 7], dtype=int32), array([0.25, 0.75, 0.  ]), array([ 1, -1], dtype=int32))
     """
-    return Joined(*_joined(*one, *other, nearest, popular, width))
+    return Joined(*_joined(*one, *other, more, width))
 
 
 def complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
@@ -80,22 +80,18 @@ def numbers_of(
 def _joined(
     codes: Codes, scores: Column, evidence: Codes,
     other_codes: Codes, other_scores: Column, other_evidence: Codes,
-    nearest: Codes, popular: Codes,
-    width: int,
+    more: Codes, width: int,
 ) -> tuple[Codes, Column, Evidence]:  # fmt: skip
     # Each as one number, its code above its place among all of them: sorted, equal items stand together.
     first, second = len(codes), len(codes) + len(other_codes)
-    third = second + len(nearest)
-    keys = np.empty(third + len(popular), np.int64)
+    keys = np.empty(second + len(more), np.int64)
     for at in range(len(keys)):
         if at < first:
             code = codes[at]
         elif at < second:
             code = other_codes[at - first]
-        elif at < third:
-            code = nearest[at - second]
         else:
-            code = popular[at - third]
+            code = more[at - second]
         keys[at] = np.int64(code) << 32 | at
     keys.sort()
     found, count = np.empty(len(keys), np.int32), 0

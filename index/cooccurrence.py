@@ -228,6 +228,11 @@ class CoOccurrence:
             place, found = first_shown(self._table, self._slots, self._heats, codes, after, visitors, lift)
         return Pair(place, found) if place >= 0 else None
 
+    @property
+    def latest(self) -> int:
+        """ms since the epoch: of the newest event that was learned."""
+        return self._latest
+
     def seen(self, codes: Codes) -> NDArray[np.int64]:
         """Events of each item, (n,); 0 of a code that is not known."""
         with self._lock:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,78 +18,22 @@ from numba import njit
 from numpy.typing import NDArray
 
 from index.blocks import Numbers, Rows
+from index.knn_settings import Decay, KnnSettings
 from index.lesson import LEARNING_KINDS, Lesson, Together
 from index.log_columns import number_items
 from index.meetings import CONTEXT, MEMORY, PERIOD_MS, counted_places
+from index.rising import Rising
 from index.session_store import BACK, DEEP, ENTRIES, FURTHEST, Events, SessionStore
 from index.vocabulary import Codes, Vocabulary
 
 Scores = NDArray[np.float64]
 Column = pl.Series | NDArray[Any] | Sequence[int] | Sequence[str]
-Decay = Literal["none", "linear", "quadratic", "inverse"]
-"""How the weight of a place falls, p places before the newest of h: 1, 1 - p/h, its square, 1 / (p + 1)."""
-
 SCHEMA = pl.Schema({"session": pl.Int64, "item": pl.String, "time": pl.Int64, "back": pl.UInt8, "depth": pl.UInt8})
 """Of a snapshot: the newest event of each session and item. session: the tag as a signed number. time: ms. back: how
 many events before, the item was there already; 0: not. depth: how many events were before in the session."""
 
 RARE = 20
 """Entries without a return that each rate of returns starts from: rates of a table that knows little are low."""
-
-_DECAYS = ("none", "linear", "quadratic", "inverse")
-
-
-@dataclass(frozen=True, slots=True)
-class KnnSettings:
-    """How neighbours are found and how they vote."""
-
-    k: int = 100
-    """Neighbour sessions that vote."""
-    recent: int = 500
-    """Newest sessions of each item that are looked at, `m` of the paper; time grows with it."""
-    history: int = 20
-    """Last places of the session that are looked at."""
-    decay: Decay = "linear"
-    """By place of an item in the session: what sharing it adds to a neighbour's similarity."""
-    match: Decay = "inverse"
-    """By place of the newest item shared: how much the neighbour's vote counts beside its similarity."""
-    near: float = 0.3
-    """An item that the neighbour had d places from the shared one counts exp(-near (d - 1)); 0: always 1."""
-    backward: float = 1.0
-    """What an item counts that the neighbour had before the shared one, 0 to 1."""
-    idf: float = 1.0
-    """Votes for an item are multiplied by (log(entries / sessions with it) / log entries)^idf; 0: popular items lose
-    nothing."""
-    own: float = 0.25
-    """What votes count for the session's own items: nearly every neighbour has them, which says little."""
-    again: float = 8.0
-    """Added to an own item's score: `again` times the share of events that came back to an item that far back. So a
-    shop where nobody clicks a thing twice in a row, and one where every fourth does, need no setting of their own."""
-    window: int = 10
-    """Events back that returns are counted for; no more than lessons have in their context."""
-    doubt: float = 2.0
-    """Weight of neighbours without an opinion, added to the sum of weights by which votes are divided: few or poor
-    neighbours then give low scores. 0: scores are plain shares."""
-    longest: int = 100
-    """Newest items kept of one session; a bot's session is no more than that."""
-    capacity: int = 2_000_000
-    """(session, item) entries kept; the oldest leave. About 100 bytes each."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("k", 1), ("recent", 1), ("history", 1), ("longest", 1), ("capacity", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} or more")
-        for name in ("near", "idf", "again", "doubt"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a finite number, 0 or more")
-        for name in ("decay", "match"):
-            if getattr(self, name) not in _DECAYS:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(_DECAYS)}")
-        for name in ("backward", "own"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
-        if not 0 <= self.window <= FURTHEST:
-            raise ValueError(f"window is {self.window}, expected 0 to {FURTHEST}")
 
 
 class SessionKnn:
@@ -115,6 +58,7 @@ class SessionKnn:
         self._matches = _falling(self.settings.match, self.settings.history)
         near = np.exp(-self.settings.near * np.maximum(np.arange(self.settings.longest) - 1.0, 0.0))
         self._near = np.concatenate([self.settings.backward * near[:0:-1], near])
+        self._rising = Rising(vocabulary)
         self._touched = np.zeros(0, np.int32)  # of a query; 0 between two: by slot, its number among those touched
 
     @classmethod
@@ -164,6 +108,7 @@ class SessionKnn:
         )
         with self._lock:
             self._store.learn(event)
+            self._rising.met(self._store, code)
 
     def __len__(self) -> int:
         """Entries: pairs of a session and an item."""
@@ -201,6 +146,18 @@ class SessionKnn:
                 settings.longest, settings.idf, settings.doubt, settings.own, settings.again, n,
             )  # fmt: skip
         return Together(*found)
+
+    def newest(self, codes: Codes, ranks: Numbers) -> Numbers:
+        """As `SessionStore.newest`."""
+        with self._lock:
+            self._store.reach(len(self.vocabulary))
+            return self._store.newest(codes, ranks)
+
+    def rising(self, n: int) -> Codes:
+        """As `Rising.best`."""
+        with self._lock:
+            self._store.reach(len(self.vocabulary))
+            return self._rising.best(self._store, n)
 
     def copied(self) -> SessionKnn:
         """All of it as it is now, over the same vocabulary."""

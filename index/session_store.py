@@ -108,6 +108,11 @@ class SessionStore:
         """Where a session is kept; -1: nowhere."""
         return int(self.table[_find(self.table, self.sessions, tag)])
 
+    def newest(self, codes: Codes, ranks: Numbers) -> Numbers:
+        """(n, ranks), ms: the time of the last session that had each item (rank 1), of the one before it (2), and so
+        on; of the first that is kept (0); -1: so many had it not. Codes are items that there is room for."""
+        return _newest(self.items, self.entries, codes, ranks)
+
     def _grow(self) -> None:
         """More room for slots or for entries, whichever is short."""
         if self.state[FREE_SLOT] < 0 and self.state[SLOTS] == len(self.sessions):
@@ -123,6 +128,18 @@ def _grown(rows: Any, size: int) -> Any:
     wider = np.zeros(size, rows.dtype)
     wider[: len(rows)] = rows
     return wider
+
+
+@njit(cache=True, nogil=True)
+def _newest(items: Rows, entries: Rows, codes: Codes, ranks: Numbers) -> Numbers:
+    times = np.full((len(codes), len(ranks)), -1, np.int64)
+    for at in range(len(codes)):
+        row = items[codes[at]]
+        for place in range(len(ranks)):
+            back = ranks[place] if ranks[place] else row.length
+            if 0 < back <= row.length:
+                times[at, place] = entries[row.start + row.first + row.length - back].time
+    return times
 
 
 @njit(cache=True, nogil=True)

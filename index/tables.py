@@ -24,7 +24,8 @@ from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
 from index.fusion import LAYOUT, Layout
-from index.session_knn import KnnSettings, SessionKnn
+from index.knn_settings import KnnSettings
+from index.session_knn import SessionKnn
 from index.vocabulary import Vocabulary
 
 Vectors = NDArray[np.float32]

@@ -28,8 +28,9 @@ from index.table_fitting import fit_tables
 from index.tables import GraphMethod, Tables, TableSettings
 from streaming import intent_fitting
 from streaming.errors import InputError
-from streaming.fitting import MOMENTS, Chosen, Curve, choose_on, hold_out
+from streaming.fitting import Chosen, Curve, choose_on
 from streaming.graph_choice import choose_graph
+from streaming.holdout import MOMENTS, hold_out, hold_out_last
 from streaming.intent_fitting import fit_intents
 from streaming.item_rows import items_of
 from streaming.items import Shop
@@ -217,14 +218,19 @@ def choose(
     training: Training = UNTRAINED,
     moments: int = MOMENTS,
     note: Note = _silent,
+    leave_one_out: bool = False,
 ) -> Chosen:
     """Weights, forest and calibration, chosen on the last part of the past by tables of what was before it.
 
     Args:
         forest: how the forest is grown that ranks the best once more; None: none is.
         moments: to choose on, at most.
+        leave_one_out: on each session's last item instead, for a test that asks for just that.
     """
-    held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
+    if leave_one_out:
+        held = hold_out_last(past.events, count=moments)
+    else:
+        held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
     tables = fitted(past.until(held.before), settings, note)
     start, trials = ranking_settings(past.info), []
     if settings.graph == "auto":
@@ -237,7 +243,7 @@ def choose(
     tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
     shop = stocked(past, tables, encoder)
     note("weights", 0, 1)
-    chosen = choose_on(held.moments, shop, start, ordered=past.info.ordered, endings=held.endings, forest=forest)
+    chosen = choose_on(held, shop, start, ordered=past.info.ordered, forest=forest)
     note("weights", 1, 1)
     curves = () if learned is None else learned.curves
     named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)

@@ -1,18 +1,18 @@
 """What is chosen on a shop's own past: the weights of the ranking, and what its scores are worth as probabilities.
 
-The last part of the past is set aside; tables are fitted on what is before it, weights and calibration on it. Then the
-tables are fitted anew on everything. Nothing that is later than `Past.events` is ever looked at.
+The newest part of the past is held out (`streaming.holdout`); tables are fitted on what is before it, and weights,
+forest and calibration on it, each event learned once it was asked for. Then the tables are fitted anew on everything.
+Nothing that is later than `Past.events` is ever looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
@@ -20,28 +20,25 @@ from encoders.graph.choosing import Trial
 from index.calibrating import calibrate
 from index.calibration import Calibration
 from index.candidates import Column
+from index.cooccurrence import CoOccurrence
 from index.forest import Forest
 from index.forest_fitting import ForestSettings
 from index.gate import Gate
 from index.gate_fitting import fit_gate
+from index.lesson import Lesson
+from index.session_knn import SessionKnn
 from index.tables import TableSettings
 from index.tuning import Samples, Tuned, tune
 from streaming import gating
 from streaming.forest_choice import Asked, grow_forest
-from streaming.gating import HORIZON_EVENTS, HORIZON_MS
+from streaming.gating import HORIZON_MS
+from streaming.holdout import Held, Moment
 from streaming.items import Shop
 from streaming.ranking import DIGITS, RankingSettings, Raw, decayed, gather
 from streaming.reranking import PARTS, shortlist
-from streaming.sessions import KINDS, Step
 from streaming.sights import Sights, search
 from streaming.teaching import session_tag
 
-MOMENTS = 8000
-"""Moments that weights are chosen on, at most."""
-MOST = 500_000
-"""Newest events that are looked at: enough to tell weights by, and no second fit of a past of any size."""
-LAST = 0.1
-"""Of the events, what is set aside where sessions end by themselves."""
 TOP = 20
 """Candidates of each moment that the calibration looks at."""
 AT_ONCE = 256
@@ -49,92 +46,20 @@ LEAST_PRIOR = 1e-5
 """Of the largest weight: what popularity weighs at least, so that something orders what nothing else orders."""
 
 
-class Moment(NamedTuple):
-    """A session at one of its events, and what came then."""
-
-    session: str
-    history: tuple[Step, ...]
-    time: int
-    coming: tuple[tuple[str, int], ...]
-    """Item and time of the next events on items, at most `HORIZON_EVENTS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A past, parted."""
-
-    before: pl.DataFrame
-    moments: list[Moment]
-    """After which something came."""
-    endings: list[Moment]
-    """Of the same sessions and others, at their last event, in proportion; none where sessions never end."""
-
-
-def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> Held:
-    """Parts events (in time order) into those to fit on and moments to choose on.
+def candidates_of(
+    shop: Shop, moments: Sequence[Moment], settings: RankingSettings, lessons: Sequence[Lesson] = ()
+) -> Iterator[tuple[Moment, Raw]]:
+    """Each moment with its candidates, as the engine would find them, by what was learned when it is asked; the
+    moments in that order. When all are told, the shop knows what it knew before.
 
     Args:
-        endless: sessions never expire: of each the last two events are held out and the last is asked for, as a
-            leave-one-out test does. Else: the sessions that begin in the last `LAST` of the events.
-        count: moments at most, see `_drawn`.
+        lessons: `Held.lessons`; none: nothing is learned meanwhile.
     """
-    numbered = events.tail(MOST).with_columns(
-        place=pl.int_range(pl.len()).over("session_id"), size=pl.len().cast(pl.Int64).over("session_id")
-    )
-    if endless:
-        before = numbered.filter(pl.col("place") < pl.col("size") - 2)
-        asked = numbered.filter(pl.col("size") >= 3)
-        moments = [moment for moment in _moments(asked) if len(moment.coming) == 1 and moment.history]
-        endings = []
-    else:
-        cut = numbered["time"][int(len(numbered) * (1 - LAST))] if len(numbered) else 0
-        begun = pl.col("time").min().over("session_id")
-        before = numbered.filter(pl.col("time") < cut)
-        newest = numbered["time"][-1] if len(numbered) else 0
-        every = list(_moments(numbered.filter(begun >= cut), endings=True))
-        moments = [moment for moment in every if moment.coming]
-        endings = [moment for moment in every if not moment.coming and moment.time + HORIZON_MS <= newest]
-    some = round(len(endings) * min(1.0, count / max(len(moments), 1)))
-    return Held(before.drop("place", "size"), _drawn(moments, count), _drawn(endings, some))
-
-
-def _drawn(moments: Iterable[Moment], count: int) -> list[Moment]:
-    """At most so many, by a hash: one of each session first, then a second of each, so that long sessions have no more
-    say than short ones."""
-    by_session: dict[str, list[tuple[int, Moment]]] = {}
-    for moment in moments:
-        place = xxh3_64_intdigest(f"{moment.session}\0{len(moment.history)}\0{moment.time}".encode())
-        by_session.setdefault(moment.session, []).append((place, moment))
-    turns = [
-        (turn, place, moment)
-        for its in by_session.values()
-        for turn, (place, moment) in enumerate(sorted(its, key=itemgetter(0)))
-    ]
-    return [moment for _, _, moment in sorted(turns, key=itemgetter(0, 1))[:count]]
-
-
-def _moments(events: pl.DataFrame, *, endings: bool = False) -> Iterator[Moment]:
-    """Every event of every session but its last, with what came before and after; with `endings` its last, too."""
-    columns = events.select("session_id", "item_id", "kind", "time")
-    for (session,), rows in columns.group_by("session_id", maintain_order=True):
-        items, kinds, times = (rows[name].to_list() for name in ("item_id", "kind", "time"))
-        steps = [
-            Step(time, n, KINDS.index(kind), item)
-            for n, (item, kind, time) in enumerate(zip(items, kinds, times, strict=True))
-        ]
-        pairs = list(zip(items, times, strict=True))
-        for place in range(len(steps) - (not endings)):
-            yield Moment(
-                str(session),
-                tuple(steps[max(0, place - 19) : place + 1]),
-                times[place],
-                tuple(pairs[place + 1 : place + 1 + HORIZON_EVENTS]),
-            )
-
-
-def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettings) -> Iterator[tuple[Moment, Raw]]:
-    """Each moment with its candidates, as the engine would find them."""
-    sights = Sights(shop, shop.encoder)
+    counts, knn = shop.counts, shop.knn
+    if lessons:
+        _know(shop, counts.copied(), knn.copied())
+    sights, learned = Sights(shop, shop.encoder), 0
+    moments = sorted(moments, key=attrgetter("learned"))
     for start in range(0, len(moments), AT_ONCE):
         part = moments[start : start + AT_ONCE]
         seen = sights.made(
@@ -142,8 +67,17 @@ def candidates_of(shop: Shop, moments: Sequence[Moment], settings: RankingSettin
         )
         found = search(shop, seen, settings.query_weights, settings.nearest)
         for moment, sight, near in zip(part, seen, found, strict=True):
-            own = session_tag(moment.session)
+            for lesson in lessons[learned : moment.learned]:
+                shop.observe(lesson)
+            own, learned = session_tag(moment.session), moment.learned
             yield moment, gather(decayed(moment.history, settings.decay), sight, near, shop, settings, own)
+    if lessons:
+        _know(shop, counts, knn)
+
+
+def _know(shop: Shop, counts: CoOccurrence, knn: SessionKnn) -> None:
+    """Other tables in a shop that serves nobody."""
+    shop.go_on_from(counts, knn, records=shop.learned, marks=shop.marks, positions=shop.positions)
 
 
 class Curve(NamedTuple):
@@ -179,45 +113,37 @@ class Chosen:
 
 
 def choose_on(
-    moments: Sequence[Moment],
-    shop: Shop,
-    settings: RankingSettings,
-    *,
-    ordered: bool,
-    endings: Sequence[Moment] = (),
-    forest: ForestSettings | None = None,
+    held: Held, shop: Shop, settings: RankingSettings, *, ordered: bool, forest: ForestSettings | None = None
 ) -> Chosen:
     """Weights that rank what came next high, the forest that ranks the best once more, the calibration of the scores
     that they give, and the gate of whole predictions.
 
     Args:
-        shop: its tables fitted on what is before the moments; its whole catalogue in it.
+        shop: its tables fitted on what is before what is held out; its whole catalogue in it.
         ordered: what comes next is asked for; else all that comes within the horizon, in any order.
-        endings: moments after which nothing came. They say nothing of an order, and as much as others of how often
-            something comes.
         forest: how it is grown; None: none is.
     """
-    # An item that nobody could have had yet is never right here, and would teach that what it borrows is worth nothing.
-    shop.lane.open(False)
-    found = list(candidates_of(shop, moments, settings))
+    # Where nothing is learned meanwhile, an item that nobody had is never right: what it borrows would seem useless.
+    shop.lane.open(bool(held.lessons))
+    found = list(candidates_of(shop, held.moments, settings, held.lessons))
+    shop.lane.open(True)
     tuned = tune(_samples(shop, found, settings, ordered=ordered), settings.weights, "ndcg_10", caution=0.0)
     weights = dict(zip(PARTS, tuned.weights.tolist(), strict=True))
     least = LEAST_PRIOR * max(weights.values())
     ranking = replace(settings, **weights | {"prior": max(weights["prior"], least)})
-    shop.lane.open(True)
-    every = [*moments, *endings]
-    shown = list(candidates_of(shop, every, ranking))
-    allowed = [_allowed(shop, moment, raw, ranking) for moment, raw in shown]
-    scores = [(raw.parts * ranking.weights).sum(axis=1).round(DIGITS) for _, raw in shown]
+    shown, allowed, scores, asked = [], [], [], []
+    # Endings say nothing of an order, and as much as others of how often something comes.
+    for moment, raw in candidates_of(shop, [*held.moments, *held.endings], ranking, held.lessons):
+        z, may = (raw.parts * ranking.weights).sum(axis=1).round(DIGITS), _allowed(shop, moment, raw, ranking)
+        shown.append((moment, raw))
+        allowed.append(may)
+        scores.append(z)
+        if forest is not None:
+            best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
+            asked.append(Asked(z, best, may, _right(shop, moment, raw, ordered=ordered)))
     grown = None
-    if forest is not None and shown:
-        asked = [
-            Asked(
-                z, shortlist(raw.codes, raw.parts, z, raw.known, shop), may, _right(shop, moment, raw, ordered=ordered)
-            )
-            for (moment, raw), z, may in zip(shown, scores, allowed, strict=True)
-        ]
-        grown = grow_forest(asked, _folds(every), forest)
+    if forest is not None and asked:
+        grown = grow_forest(asked, _folds([moment for moment, _ in shown]), forest)
     if grown is not None:
         calibration, gate = _trusted(shop, shown, allowed, grown.out_of_fold, ranking)
         if calibration.calibrated:
@@ -230,13 +156,13 @@ def choose_on(
                 calibration,
                 gate,
                 tuned,
-                len(moments),
+                len(held.moments),
                 shop.tables.settings,
                 forest=grown.forest,
                 curves=curves,
             )
     calibration, gate = _trusted(shop, shown, allowed, scores, ranking)
-    return Chosen(ranking, calibration, gate, tuned, len(moments), shop.tables.settings)
+    return Chosen(ranking, calibration, gate, tuned, len(held.moments), shop.tables.settings)
 
 
 def _folds(moments: Sequence[Moment]) -> NDArray[np.uint8]:

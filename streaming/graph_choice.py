@@ -10,7 +10,7 @@ from encoders.graph.choosing import Choice, Scores, Validation
 from encoders.graph.choosing import choose as choose_vectors
 from index.tables import Tables
 from index.vocabulary import Codes
-from streaming.fitting import Moment
+from streaming.holdout import Moment
 from streaming.ranking import RankingSettings, decayed
 
 MOMENTS = 2000

@@ -28,6 +28,7 @@ from index.errors import IndexingError
 from index.forest import Forest
 from index.gate import Gate
 from index.lesson import Lesson
+from index.links import Links
 from index.logistic import Logistic
 from index.model import ModelFolder
 from index.nearest import kind_for
@@ -107,6 +108,7 @@ class Shop:
         self.index = index or VectorIndex(self.vocabulary, self.layout.dimension)
         self.lane = ColdLane(self.counts, self.index, self.layout)
         self.attributes = Attributes()
+        self.links = Links(self.graph, self.vocabulary)
         self.learned = 0
         """Records of `learned` that were applied."""
         self.version = 0

@@ -13,12 +13,13 @@ import numpy as np
 
 from index.candidates import Column, Evidence, complete, join, numbers_of, tied, weighed
 from index.lesson import Together
+from index.links import most
 from index.vocabulary import Codes, Vocabulary
 from streaming import bloom, said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words
 from streaming.records import Level
-from streaming.reranking import PARTS, reordered, shortlist
+from streaming.reranking import FADING, PARTS, reordered, shortlist
 from streaming.sessions import SessionState, Step, was_bought
 from streaming.shelf import Barred, Places, pick, sellable
 from streaming.sights import Sight
@@ -55,7 +56,9 @@ class RankingSettings:
     together: int = 100
     alike: int = 100
     popular: int = 50
-    """Candidates of each source: the index, counts, neighbours, popularity."""
+    rising: int = 40
+    linked: int = 100
+    """Candidates of each source: the index, counts, neighbours, popularity, sessions on the rise, facts of items."""
     repeat: bool = False
     """Whether an item of the history may be offered again."""
     brand_share: float = 0.5
@@ -198,7 +201,7 @@ class Raw(NamedTuple):
 def gather(
     history: Sequence[tuple[str, float]], sight: Sight, nearest: Codes, shop: Shop, settings: RankingSettings, own: int
 ) -> Raw:
-    """Joins the candidates of index, counts, neighbours and popularity, with all parts of each.
+    """Joins the candidates of index, counts, neighbours, popularity, sessions and facts, with all parts of each.
 
     Args:
         history: items with their weights, newest last.
@@ -209,7 +212,9 @@ def gather(
     steps = np.array([code for code, _ in known], np.int32)
     counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
-    codes, parts, evidence = join(counts, alike, nearest, shop.popular(settings.popular), len(PARTS))
+    linked = most(shop.links.around(steps, fading=FADING), settings.linked)
+    more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked))
+    codes, parts, evidence = join(counts, alike, more, len(PARTS))
     cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))
     return Raw(codes, parts, evidence, (*best, math.log1p(len(history))), not sight.blank, steps)

@@ -162,16 +162,19 @@ class HeldConsumer(driver.Consumer):
         Only those of which this worker has every source topic and the state: while one member's subscription differs,
         the assignor gives them to different workers.
         """
-        if self._revoking or not self._holding:
+        have, state = self.assignment(), self.owned_partitions()
+        source = {tp for tp in have if tp.topic in self.source_topics}
+        if (
+            self._revoking or not self._holding or not source <= self._expected.keys()
+        ):  # the last: it was not sought yet
             return
         self._holding = False
-        have, state = self.assignment(), self.owned_partitions()
         ready = {
             tp
             for tp in self._held & have
             if tp.partition in state and all(TP(topic, tp.partition) in have for topic in self.source_topics)
         }
-        if ready != {tp for tp in have if tp.topic in self.source_topics}:
+        if ready != source:
             logger.warning("held back until the next rebalance, state elsewhere: %s", sorted(self._held - ready))
         super().resume_partitions(ready)
 
@@ -257,10 +260,12 @@ class HeldConsumer(driver.Consumer):
 
         A late call, made while the flow is stopped, would move the read offset back under events in flight: ignored.
         aiokafka does not seek a partition that is committed at none or 0, so these are sought here. Where retention has
-        deleted what was committed, reading goes on from the first offset that is left, counted and logged.
+        deleted what was committed, reading goes on from the first offset that is left, counted and logged. Where
+        another assignment came meanwhile, nothing is remembered: it seeks itself, and until then nothing may flow.
         """
         if not self.flow_active:
             return
+        assigned = self._expected
         await super().perform_seek()
         source = [tp for tp in self.assignment() if tp.topic in self.source_topics]
         if not source:
@@ -278,7 +283,8 @@ class HeldConsumer(driver.Consumer):
                 moved[tp] = expected[tp]
         if moved:
             await self._thread.seek_wait(moved)
-        self._expected, self._done = expected, dict(expected)
+        if self._expected is assigned:
+            self._expected, self._done = expected, dict(expected)
 
     # ------------------------------------------------------------------------------------------------------- drain
     async def _drain_messages(self, fetcher: Any) -> None:

@@ -13,6 +13,7 @@ from index.attributes import Numbers
 from index.candidates import Column
 from index.forest import Features, Forest
 from index.fusion import PARTS as BLOCKS
+from index.links import Linked
 from index.vocabulary import Codes
 from streaming.items import Shop
 
@@ -24,8 +25,17 @@ RECENT = 3
 """Newest items of the history that a candidate's text is compared with."""
 FADING = 0.6
 """What an item of the history weighs against the one after it, for what it has in common with a candidate."""
+LINKED = 40
+"""Of the others, those that are ranked once more because facts join them most with the history."""
+ON_THE_RISE = 40
+"""Likewise, those whose last sessions are the newest of all items'."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
+RANKS = np.array([1, 4, 16, 64, 0])
+"""Sessions of a candidate that the forest is told the age of, as `SessionKnn.newest` has them: how new the item is, and
+whether it is on the rise."""
+NEVER = 20.0
+HOUR_MS = 3_600_000
 TIE = 1e-3
 """Of the score before, what is added: more of any part is never no better, and hardly anything ties."""
 
@@ -42,12 +52,23 @@ FEATURES = (
     "steps_back",
     "counts_last", "counts_last_behind",
     "brand_last", "brand_share", "category_last", "category_share", "section_last", "section_share",
+    "links_last", "links_share",
+    "counts_even", "since_last", "since_fourth", "since_sixteenth", "since_64th", "since_first", "newest_since_fourth",
 )  # fmt: skip
 """Of a candidate, in order. `behind`: less the best candidate's; `last`, `recent`: cosine with the newest item, the
 most of the newest three; `best`: the same for all candidates; `steps_back`: 1 / how long ago it stood in the history, 0
 where it does not. `counts_last`: counts of the newest item alone. `brand_last`: 1 where that is of its brand;
-`brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike."""
-_MORE = {*PARTS[:-1], *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))), "score"}
+`brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike.
+`links`: as `index.links.Linked`. `counts_even`: counts of the whole history, none of it weighed less. `since`: log(1 +
+hours) from the last session that had it, the fourth last and so on, and the first, to the newest event that was
+learned; `NEVER` where there was none; `newest`: of the newest item, the same for all candidates."""
+_MORE = {
+    *PARTS[:-1],
+    *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))),
+    "score",
+    "links_share",
+    "counts_even",
+}
 _EITHER = {"log_seen_last", "brand_last", "category_last", "section_last"}
 _LESS = {"place", "sequence_place"}
 RISING = tuple((name in _MORE - _EITHER) - (name in _LESS) for name in FEATURES)
@@ -65,20 +86,28 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
-    """The best candidates by their score, and those that a network expects, with what the forest asks of each.
+    """The best candidates by their score, those that a network expects, those that are on the rise, and those that
+    facts join with the history, with what the forest asks of each.
 
     Args:
         parts: (m, parts), not weighed.
         z: (m,), scores.
         known: items of the history, oldest first.
     """
-    places = np.argsort(-z, kind="stable")
-    if shop.layout.sequence and len(places) > DEPTH:
-        left = places[DEPTH:]
+    linked = shop.links.around(known, fading=FADING)
+    order = np.argsort(-z, kind="stable")
+    places, left = order[:DEPTH], order[DEPTH:]
+    if shop.layout.sequence and len(left):
         expected = np.argsort(-parts[left, _SEQUENCE], kind="stable")[:EXPECTED]
-        places = np.concatenate((places[:DEPTH], left[np.sort(expected)]))
-    else:
-        places = places[:DEPTH]
+        places = np.append(places, left[np.sort(expected)])
+        left = np.delete(left, expected)
+    if len(left):
+        rises = np.isin(codes[left], shop.knn.rising(ON_THE_RISE))
+        places, left = np.append(places, left[rises]), left[~rises]
+    if len(linked.codes) and len(left):
+        share = _shares(linked, codes[left])[:, 1]
+        joined = np.argsort(-share, kind="stable")[:LINKED]
+        places = np.append(places, left[np.sort(joined[share[joined] > 0])])
     chosen = codes[places]
     recent = known[::-1][:RECENT]
     blocks = shop.layout.blocks
@@ -91,6 +120,9 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
     _add_after(rows, chosen, after.codes, after.scores)
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
+    rows[:, 35:37] = _shares(linked, chosen)
+    _add_even(rows, chosen, *shop.counts.together(known, np.ones(len(known)), TOGETHER)[:2])
+    _add_ages(rows, shop.knn.newest(np.append(chosen, recent[:1]), RANKS), shop.counts.latest)
     return Shortlist(places, rows)
 
 
@@ -102,12 +134,22 @@ def reordered(z: Column, places: NDArray[np.int64], rows: Features, forest: Fore
     return found
 
 
+def _shares(linked: Linked, codes: Codes) -> Features:
+    """(n, 2): what joins each of these items with the newest of the history, and with all of it."""
+    shares = np.zeros((len(codes), 2), np.float32)
+    if len(linked.codes):
+        at = np.searchsorted(linked.codes, codes).clip(max=len(linked.codes) - 1)
+        there = linked.codes[at] == codes
+        shares[there, 0], shares[there, 1] = linked.last[at[there]], linked.share[at[there]]
+    return shares
+
+
 @njit(cache=True, nogil=True)
 def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
     count, width = parts.shape
-    rows = np.zeros((count, 35), np.float32)
+    rows = np.zeros((count, 44), np.float32)
     best = np.zeros(width)
     for place in range(count):
         for part in range(width):
@@ -151,6 +193,31 @@ def _add_after(rows: Features, codes: Codes, found: Codes, scores: Column) -> No
         most = max(most, rows[place, 27])
     for place in range(len(codes)):
         rows[place, 28] = rows[place, 27] - most
+
+
+@njit(cache=True, nogil=True)
+def _add_even(rows: Features, codes: Codes, found: Codes, scores: Column) -> None:
+    """What the history says of each candidate when none of it is weighed less."""
+    order = np.argsort(found)
+    ascending = found[order]
+    for place in range(len(codes)):
+        at = np.searchsorted(ascending, codes[place])
+        if at < len(ascending) and ascending[at] == codes[place]:
+            rows[place, 37] = scores[order[at]]
+
+
+@njit(cache=True, nogil=True)
+def _add_ages(rows: Features, times: NDArray[np.int64], latest: int) -> None:
+    """`times`: (n, RANKS) of the candidates; behind them of the newest item, where there is one."""
+    for place in range(len(rows)):
+        for rank in range(times.shape[1]):
+            rows[place, 38 + rank] = _age(times[place, rank], latest)
+        rows[place, 43] = _age(times[-1, 1], latest) if len(times) > len(rows) else NEVER
+
+
+@njit(cache=True, nogil=True)
+def _age(time: int, latest: int) -> float:
+    return np.log1p(max(0, latest - time) / HOUR_MS) if time >= 0 else NEVER
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """What may be learned of texts from a shop's log, and what then says whether it helped.
 
 The window ends where the validation begins: at the split that `beforehand import` wrote, else where the newest tenth of
-the events does (`streaming.fitting.hold_out`). Of the split's `test` nothing is looked at.
+the events does (`streaming.holdout.hold_out`). Of the split's `test` nothing is looked at.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streaming.building import EVENT_COLUMNS, TEXT_COLUMNS, TEXT_DIMENSION
 from streaming.errors import InputError
 from streaming.evaluation.bootstrap import draw
 from streaming.evaluation.metrics import NAMES, Values, values_of
-from streaming.fitting import hold_out
+from streaming.holdout import hold_out
 from streaming.shop import ShopInfo
 
 MOMENTS = 8000

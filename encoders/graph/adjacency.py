@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 
 import polars as pl
 
-from encoders.graph.facts import SEPARATOR, Fact, catalogue_facts, entity, group_by_head, named_entity
+from encoders.graph.facts import GOES_WITH, SEPARATOR, Fact, catalogue_facts, entity, group_by_head, named_entity
 
 Source = Literal["catalogue", "knowledge", "behaviour"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -63,6 +63,8 @@ class Graph:
         self._items: set[str] = set()
         self._nears: dict[str, set[str]] = {}  # what `_near` found since the last change
         self._weights: dict[str, int] = {}  # what `_weight` found since then
+        self.changes = 0
+        """Grows whenever a fact comes or goes."""
 
     # ---------------------------------------------------------------------------------------------- what is brought in
     def upsert_item(
@@ -151,6 +153,17 @@ class Graph:
         )
         return found[:n]
 
+    def joined(self, item: str) -> dict[str, int]:
+        """The items that facts of the shop's join with this one, and how many facts, in either direction; by id. What
+        behaviour showed is not counted."""
+        joined: dict[str, int] = {}
+        for other in self._out.get(item, _NOTHING).keys() | self._in.get(item, _NO_NODES):
+            if other in self._items and other != item:
+                count = sum(fact.relation != GOES_WITH for fact in self._direct(item, other))
+                if count:
+                    joined[other] = count
+        return dict(sorted(joined.items()))
+
     def around(self, items: Sequence[str]) -> Around:
         """The same for one item after the other, with all of some items at once."""
         return Around(self, items)
@@ -212,6 +225,7 @@ class Graph:
 
     def _rewire(self, head: str, by_source: dict[Source, tuple[Fact, ...]]) -> None:
         self._forget()
+        self.changes += 1
         for node in self._out.pop(head, ()):
             leading = self._in[node]
             leading.discard(head)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.vocabulary import Codes
-from streaming.evaluation.log import DAY_MS
 from streaming.evaluation.moments import Moment, Ranked, Ranker, RanksMany, Split
+from streaming.holdout import DAY_MS
 
 DEPTH = 20
 """The deepest cut-off of any metric."""

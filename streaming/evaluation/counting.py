@@ -12,9 +12,10 @@ from scipy.sparse import csr_matrix
 
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
+from index.knn_settings import KnnSettings
 from index.lesson import Lesson
 from index.meetings import lesson_context
-from index.session_knn import KnnSettings, SessionKnn
+from index.session_knn import SessionKnn
 from index.vocabulary import Codes
 from streaming.evaluation.log import KINDS, TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked, best

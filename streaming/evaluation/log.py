@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from index.lesson import LEARNING_KINDS
 from index.vocabulary import Codes, Vocabulary
 from streaming.errors import InputError, LeakError
+from streaming.holdout import DAY_MS
 from streaming.shop import ShopInfo
 
-DAY_MS = 86_400_000
 KINDS = tuple(sorted(LEARNING_KINDS))
 """Kinds of event that count, by number."""
 COLUMNS = ("kind", "session_id", "time", "item_id", "user_id", "split")

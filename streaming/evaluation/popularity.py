@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.evaluation.log import DAY_MS, TrainingPart
+from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked, best
+from streaming.holdout import DAY_MS
 
 HALF_LIVES_MS = tuple(int(days * DAY_MS) for days in (1 / 24, 1 / 4, 1, 3, 7, 14, 30, 60, 120, 365))
 """Half-lives to choose from."""

@@ -65,6 +65,8 @@ class Workshop:
     """Where its network is trained."""
     recalibrate: bool = False
     """Whether what is said of chances follows what came of it, where the product learns as the test passes."""
+    leave_one_out: bool = False
+    """Whether weights are chosen as that test asks, in place of by time."""
     as_built: Path | None = None
     """A model folder that is taken as it is, whatever the part; its caller has made sure that it saw no target."""
 
@@ -96,7 +98,13 @@ class Workshop:
         past = self.past.until(part.events)
         if self._chosen is None or self._chosen[0] is not part:
             chosen = choose(
-                past, self.encoder, self.settings, forest=self.forest, training=self.training, moments=self.moments
+                past,
+                self.encoder,
+                self.settings,
+                forest=self.forest,
+                training=self.training,
+                moments=self.moments,
+                leave_one_out=self.leave_one_out,
             )
             self._chosen = part, chosen
         return taught(past, self.encoder, self._chosen[1], training=self.training)[0]

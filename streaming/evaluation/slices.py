@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.evaluation.log import DAY_MS, KINDS, TrainingPart
+from streaming.evaluation.log import KINDS, TrainingPart
 from streaming.evaluation.moments import Split
+from streaming.holdout import DAY_MS
 
 LENGTHS = ((1, "1"), (2, "2"), (4, "3 to 4"), (9, "5 to 9"), (10**9, "10 and more"))
 """Longest history of a class, and its label."""

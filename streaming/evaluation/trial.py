@@ -98,6 +98,7 @@ def run(
         past,
         Training(plan.device),
         plan.recalibrate,
+        plan.protocol == "leave-one-out",
         folder if plan.as_built else None,
     )
     for network in plan.encoders:

@@ -87,7 +87,7 @@ class Profile:
     deadline_s: float = 60
     """Of a batch: a worker whose engine hangs ends after it."""
     settle_s: float = 240
-    """How long the workers may take to work off what is left."""
+    """How long what is left may stay as much as it is before it is given up."""
 
     def __post_init__(self) -> None:
         for name in ("poison", "repeats", "late", "cursed"):

@@ -192,11 +192,14 @@ def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, byte
 
 
 def _settle(settings: Settings, profile: Profile, fleet: Fleet) -> int:
-    """Waits until nothing is left and all workers are ready, so that no rebalance is under way; what is left."""
-    end, rests = time.monotonic() + profile.settle_s, 0
+    """Waits until nothing is left and all workers are ready, so that no rebalance is under way, for as long as it
+    becomes less; what is left."""
+    end, rests, least = time.monotonic() + profile.settle_s, 0, lag(settings)
     while time.monotonic() < end and rests < (1 if settings.broker.fence else LOCAL_RESTS):
         left = lag(settings)
         rests = 0 if left else rests + 1
+        if left < least:
+            end, least = time.monotonic() + profile.settle_s, left
         time.sleep(1)
     try:
         fleet.wait_ready(60)

@@ -6,9 +6,10 @@ from collections import defaultdict
 import numpy as np
 from hypothesis import strategies as st
 
+from index.knn_settings import KnnSettings
 from index.lesson import Lesson
 from index.meetings import lesson_context
-from index.session_knn import RARE, KnnSettings, SessionKnn
+from index.session_knn import RARE, SessionKnn
 from index.vocabulary import Vocabulary
 
 BARE = {"near": 0, "idf": 0, "own": 1, "again": 0, "doubt": 0}

@@ -7,9 +7,9 @@ import pytest
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.errors import ModelFolderError
+from index.knn_settings import KnnSettings
 from index.lesson import Lesson
 from index.model import FORMAT, MANIFEST, Manifest, ModelFolder
-from index.session_knn import KnnSettings
 from index.tables import TableSettings
 from tests.index.small_tables import ITEMS, START, fitted, placed
 

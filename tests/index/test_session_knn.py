@@ -5,7 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from index.session_knn import RARE, KnnSettings, SessionKnn
+from index.knn_settings import KnnSettings
+from index.session_knn import RARE, SessionKnn
 from index.vocabulary import Vocabulary
 from tests.index.known_sessions import BARE, PLAIN, asked, learned, lesson, of, shares
 
@@ -150,3 +151,20 @@ def test_threads_ask_while_others_teach():
 def test_wrong_settings_are_refused(wrong, text):
     with pytest.raises(ValueError, match=text):
         KnnSettings(**wrong)
+
+
+def test_when_an_item_was_had_last_is_a_sessions_newest_time_however_they_came():
+    draw = np.random.default_rng(3)
+    sessions, codes = draw.integers(40, size=300), draw.integers(8, size=300)
+    times = np.sort(draw.choice(10_000, 300, replace=False))
+    items = Vocabulary(["abcdefghi"[code] for code in range(9)])
+    fitted = SessionKnn.fit(items, sessions, codes.astype(np.int32), times)
+    newest: dict[tuple[int, int], int] = {}
+    for session, code, time in zip(sessions.tolist(), codes.tolist(), times.tolist(), strict=True):
+        newest[code, session] = time
+    found = fitted.newest(np.arange(9, dtype=np.int32), np.array([1, 4, 30, 0]))
+    for code in range(8):
+        of_it = sorted((time for (item, _), time in newest.items() if item == code), reverse=True)
+        far = of_it[29] if len(of_it) >= 30 else -1
+        assert found[code].tolist() == [of_it[0], of_it[3], far, of_it[-1]]
+    assert found[8].tolist() == [-1] * 4

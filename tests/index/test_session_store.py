@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from index.session_knn import SCHEMA, KnnSettings, SessionKnn
+from index.knn_settings import KnnSettings
+from index.session_knn import SCHEMA, SessionKnn
 from index.vocabulary import Vocabulary
 from tests.index.known_sessions import EVENTS, KNOWN, SMALL, Model, asked, entries, learned, lesson, shares
 

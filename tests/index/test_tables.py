@@ -13,8 +13,8 @@ from encoders.text import DummyTextEncoder
 from encoders.whitening import Whitening
 from index.co_settings import CoSettings
 from index.fusion import LAYOUT
+from index.knn_settings import KnnSettings
 from index.lesson import Lesson
-from index.session_knn import KnnSettings
 from index.table_fitting import fit_tables
 from index.tables import Tables, TableSettings
 from tests.index.counted import visitors

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from streaming.fitting import Chosen, Moment, candidates_of, choose_on, hold_out
+from streaming.fitting import Chosen, candidates_of, choose_on
+from streaming.holdout import Moment, hold_out
 from streaming.items import Shop
 from streaming.ranking import DIGITS, RankingSettings
 from tests.index.small_tables import MINUTE
@@ -43,7 +46,7 @@ def test_chances_count_the_sessions_after_which_nothing_came() -> None:
     shop, held = held_of(sessions, catalogue())
     assert len(held.endings) == pytest.approx(2 * len(held.moments), rel=0.1)  # each session ends, and half are longer
     plain, whole = (
-        choose_on(held.moments, shop, RankingSettings(), ordered=True, endings=endings)
+        choose_on(replace(held, endings=endings), shop, RankingSettings(), ordered=True)
         for endings in ([], held.endings)
     )
     assert (plain.ranking, plain.moments) == (whole.ranking, whole.moments)

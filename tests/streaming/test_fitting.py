@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -16,18 +17,11 @@ from encoders.catalogue import item_text
 from encoders.whitening import Whitening
 from index.calibrating import auc, ece, reliability
 from index.tables import TableSettings
-from streaming import fitting
+from streaming import holdout
 from streaming.building import Past, fitted, stocked
-from streaming.fitting import (
-    LAST,
-    TOP,
-    Chosen,
-    Held,
-    candidates_of,
-    choose_on,
-    hold_out,
-)
+from streaming.fitting import TOP, Chosen, candidates_of, choose_on
 from streaming.gating import HORIZON_EVENTS, HORIZON_MS
+from streaming.holdout import DAY_MS, LAST, Held, hold_out, hold_out_last
 from streaming.items import Shop
 from streaming.ranking import RankingSettings, weigh
 from streaming.reranking import PARTS
@@ -62,77 +56,95 @@ def by_session(events: pl.DataFrame) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.parametrize("endless", [True, False])
+@given(drawn=LOGS)
+@settings(max_examples=60, deadline=None)
+def test_what_comes_in_the_newest_tenth_is_asked_for_with_all_that_was_before(
+    endless: bool, drawn: list[tuple[str, int]]
+) -> None:
+    events = told_apart(drawn)
+    held = hold_out(events, endless=endless)
+    assert held.before.columns == events.columns
+    assert len(held.before) <= len(events) * (1 - LAST)
+    assert len(held.before) + len(held.lessons) == len(events)
+    known = set(held.before["item_id"])
+    late = {item for session in by_session(events).values() for item in session[1:]} - known
+    assert sorted(moment.coming[0][0] for moment in held.moments) == sorted(late)
+    sessions = by_session(events)
+    for moment in held.moments:
+        place = len(moment.history)
+        assert [step.subject for step in moment.history] == sessions[moment.session][:place]
+        assert moment.time == moment.history[-1].time
+        expected = sessions[moment.session][place : place + HORIZON_EVENTS]
+        assert [item for item, _ in moment.coming] == expected != []
+
+
 @given(LOGS)
 @settings(max_examples=60, deadline=None)
-def test_of_an_endless_session_the_last_two_events_are_held_out_and_the_last_is_asked_for(
+def test_for_leave_one_out_the_last_two_events_of_a_session_are_held_out_and_the_last_is_asked_for(
     drawn: list[tuple[str, int]],
 ) -> None:
     events = told_apart(drawn)
-    held = hold_out(events, endless=True)
+    held = hold_out_last(events)
     sessions = by_session(events)
-    left = {name: items for name, items in by_session(held.before).items() if len(sessions[name]) > 1}
-    assert left == {name: items[:-2] for name, items in sessions.items() if len(items) > 2}
+    assert by_session(held.before) == {name: items[:-2] for name, items in sessions.items() if len(items) > 2}
+    assert held.before.columns == events.columns
+    assert held.lessons == []
     asked = {moment.session: moment for moment in held.moments}
     assert len(asked) == len(held.moments)
     assert asked.keys() == {name for name, items in sessions.items() if len(items) > 2}
     for name, moment in asked.items():
         assert [step.subject for step in moment.history] == sessions[name][:-1][-20:]
         assert [item for item, _ in moment.coming] == sessions[name][-1:]
-        assert not {item for item, _ in moment.coming} & set(held.before["item_id"])
+        assert moment.learned == 0
 
 
-@given(LOGS)
-@settings(max_examples=60, deadline=None)
-def test_of_sessions_that_end_those_that_began_last_are_held_out_whole(drawn: list[tuple[str, int]]) -> None:
-    events = told_apart(drawn)
-    held = hold_out(events, endless=False)
-    sessions = by_session(events)
-    known, asked = set(held.before["item_id"]), {moment.session for moment in held.moments}
-    for session in asked:
-        assert not known & set(sessions[session])
-    latest = held.before["time"].max()
-    for moment in held.moments:
-        assert latest is None or latest < moment.history[0].time  # type: ignore[operator]
-        place = len(moment.history)
-        assert [step.subject for step in moment.history] == sessions[moment.session][:place]
-        expected = sessions[moment.session][place : place + HORIZON_EVENTS]
-        assert [item for item, _ in moment.coming] == expected != []
-    assert held.before.columns == events.columns
-    assert len(held.before) <= len(events) * (1 - LAST)
+def test_a_moment_is_asked_before_what_comes_is_learned_and_after_all_else() -> None:
+    rows = [(f"s{n % 7}", f"i{n}", n * SECOND) for n in range(100)]
+    held = hold_out(log(rows), endless=True)
+    assert [lesson.after for lesson in held.lessons] == [f"i{n}" for n in range(90, 100)]
+    assert held.lessons[3].context[:2] == ["i86", "i79"]
+    assert {moment.coming[0][0]: moment.learned for moment in held.moments} == {f"i{90 + n}": n for n in range(10)}
 
 
-def test_every_event_but_the_last_of_a_session_is_a_moment() -> None:
-    rows = [(f"s{n}", f"{n}{letter}", n * MINUTE + place) for n in range(20) for place, letter in enumerate("abcdefgh")]
-    held = hold_out(log(rows), endless=False)
-    assert {moment.session for moment in held.moments} == {"s18", "s19"}
-    assert sorted(len(moment.history) for moment in held.moments) == sorted([*range(1, 8)] * 2)
-    for moment in held.moments:
-        assert moment.time == moment.history[-1].time
-        assert len(moment.coming) == min(HORIZON_EVENTS, 8 - len(moment.history))
+def test_where_times_are_days_a_day_is_learned_when_it_is_over() -> None:
+    rows = [(f"s{n % 7}", f"i{n}", n // 4 * DAY_MS - START % DAY_MS) for n in range(120)]
+    held = hold_out(log(rows), endless=True)
+    assert [lesson.after for lesson in held.lessons] == [f"i{n}" for n in range(108, 120)]
+    known = {moment.coming[0][0]: moment.learned for moment in held.moments}
+    assert known == {f"i{108 + n}": n // 4 * 4 for n in range(12)}
+
+
+def test_only_the_newest_events_of_a_long_session_are_its_history() -> None:
+    rows = [("s", f"i{n}", n * SECOND) for n in range(60)]
+    held = hold_out(log(rows), endless=True)
+    assert {len(moment.history) for moment in held.moments} == {20}
 
 
 def test_the_kinds_of_a_session_stay_what_they_were() -> None:
     held = hold_out(log([("s", item, n) for n, item in enumerate("abcd")], kind="purchase"), endless=True)
     assert [step.kind for step in held.moments[0].history] == ["purchase"] * 3
+    assert held.lessons[0].kind == "purchase"
 
 
 def test_which_moments_are_drawn_depends_on_neither_their_number_nor_the_order_of_sessions() -> None:
-    rows = [(f"s{n}", f"i{n}{letter}", place) for n in range(30) for place, letter in enumerate("abc")]
+    rows = [("early", f"e{n}", -n) for n in range(810)]
+    rows += [(f"s{n}", f"i{n}{letter}", 1 + place) for n in range(30) for place, letter in enumerate("abc")]
     every = hold_out(log(rows), endless=True).moments
-    assert len(every) == 30
+    assert len(every) == 60
     assert hold_out(log(rows), endless=True, count=7).moments == every[:7]
-    assert hold_out(log(rows[::-1]).sort("time", "item_id"), endless=True, count=7).moments == every[:7]
+    assert {moment.session for moment in every[:30]} == {f"s{n}" for n in range(30)}
+    other = hold_out(log(rows[::-1]).sort("time", "item_id"), endless=True, count=7).moments
+    assert [moment._replace(learned=0) for moment in other] == [moment._replace(learned=0) for moment in every[:7]]
     assert [moment.session for moment in every] != sorted(moment.session for moment in every)
 
 
-@pytest.mark.parametrize("endless", [True, False])
-def test_of_a_very_long_past_the_newest_events_are_looked_at(endless: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "MOST", 30)
+def test_of_a_very_long_past_the_newest_events_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdout, "MOST", 30)
     rows = [(f"s{n}", f"{n}{letter}", n * MINUTE + place) for n in range(20) for place, letter in enumerate("abc")]
-    held = hold_out(log(rows), endless=endless)
-    newest = {f"s{n}" for n in range(10, 20)}
-    assert set(held.before["session_id"]) == (newest if endless else newest - {"s19"})
-    assert {moment.session for moment in held.moments} == (newest if endless else {"s19"})
+    held = hold_out(log(rows), endless=False)
+    assert set(held.before["session_id"]) == {f"s{n}" for n in range(10, 19)}
+    assert {moment.session for moment in held.moments} == {"s19"}
 
 
 @pytest.mark.parametrize("endless", [True, False])
@@ -185,7 +197,7 @@ def held_of(sessions: Sequence[Sequence[str]], items: pl.DataFrame) -> tuple[Sho
 
 def chosen_on(sessions: Sequence[Sequence[str]], items: pl.DataFrame, *, ordered: bool = True) -> Chosen:
     shop, held = held_of(sessions, items)
-    return choose_on(held.moments, shop, RankingSettings(), ordered=ordered)
+    return choose_on(held, shop, RankingSettings(), ordered=ordered)
 
 
 def randomly(draw: Generator, sessions: int) -> list[list[str]]:
@@ -241,14 +253,19 @@ def test_the_part_that_is_planted_is_found(
 
 
 def test_where_nothing_is_planted_nothing_is_found() -> None:
-    """The families are still there, and nothing that could be known of an item tells its own."""
-    assert chosen_on(kept_apart(np.random.default_rng(3), 80), catalogue()).tuned.held_out < 0.1
+    """The families are still there, and nothing that could be known of an item tells its own; but what one session
+    shows, later ones may be told by."""
+    shop, held = held_of(kept_apart(np.random.default_rng(3), 80), catalogue())
+    learning, frozen = (
+        choose_on(each, shop, RankingSettings(), ordered=True) for each in (held, replace(held, lessons=[]))
+    )
+    assert frozen.tuned.held_out < 0.1 < learning.tuned.held_out < 0.25
 
 
 def test_noise_gives_no_ranking_and_no_hope() -> None:
     draw = np.random.default_rng(3)
     shop, held = held_of(randomly(draw, 1000), catalogue())
-    chosen = choose_on(held.moments, shop, RankingSettings(), ordered=True)
+    chosen = choose_on(replace(held, endings=[]), shop, RankingSettings(), ordered=True)
     assert chosen.tuned.held_out < 0.06  # by chance .03
     for gain, error in zip(chosen.tuned.gains, chosen.tuned.errors, strict=True):
         assert gain <= 3 * error
@@ -267,7 +284,7 @@ def test_something_orders_what_nothing_else_orders() -> None:
 def test_what_was_not_to_be_chosen_stays() -> None:
     shop, held = held_of(chained(np.random.default_rng(3), 300), catalogue())
     start = RankingSettings(decay=0.9, nearest=7, repeat=True, brand_share=0.3)
-    chosen = choose_on(held.moments, shop, start, ordered=True).ranking
+    chosen = choose_on(held, shop, start, ordered=True).ranking
     assert (chosen.decay, chosen.nearest, chosen.repeat, chosen.brand_share) == (0.9, 7, True, 0.3)
 
 
@@ -280,8 +297,8 @@ def test_equal_pasts_give_equal_choices() -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_without_moments_everything_stays_as_it_was_and_no_score_is_a_probability(ordered: bool) -> None:
-    shop, _ = held_of(chained(np.random.default_rng(3), 20), catalogue())
-    chosen = choose_on([], shop, RankingSettings(text=0.3), ordered=ordered)
+    shop, held = held_of(chained(np.random.default_rng(3), 20), catalogue())
+    chosen = choose_on(Held(held.before, [], [], []), shop, RankingSettings(text=0.3), ordered=ordered)
     assert chosen.ranking == RankingSettings(text=0.3)
     assert not chosen.calibration.calibrated
     assert "expected sessions of two events or more" in chosen.calibration.why
@@ -291,7 +308,7 @@ def test_without_moments_everything_stays_as_it_was_and_no_score_is_a_probabilit
 def test_in_a_shop_of_baskets_all_that_comes_is_asked_for() -> None:
     """A chain's third item follows the second alone; where order means nothing, it is a target of the first as well."""
     shop, held = held_of(chained(np.random.default_rng(3), 600), catalogue())
-    first = [moment for moment in held.moments if len(moment.history) == 1]
+    first = replace(held, moments=[moment for moment in held.moments if len(moment.history) == 1])
     ordered, baskets = (choose_on(first, shop, RankingSettings(), ordered=ordered) for ordered in (True, False))
     assert ordered.tuned.held_out > 0.9
     assert baskets.tuned.held_out > 0.5
@@ -317,7 +334,7 @@ def test_what_a_score_promises_comes_true_in_sessions_that_it_was_not_fitted_on(
     """Half of the time the next item is the one that follows: a score knows no more, and says no more."""
     draw = np.random.default_rng(3)
     shop, held = held_of(chained(draw, 1500, 0.5), catalogue())
-    chosen = choose_on(held.moments, shop, RankingSettings(), ordered=True)
+    chosen = choose_on(held, shop, RankingSettings(), ordered=True)
     assert chosen.calibration.calibrated
     later = hold_out(walks(chained(draw, 5000, 0.5)), endless=False)
     scores, came = outcomes(shop, later, chosen)
@@ -336,7 +353,7 @@ def test_what_comes_too_late_is_no_hit() -> None:
         ]
     )
     shop, _ = held_of(chained(np.random.default_rng(3), 300), catalogue())
-    chosen = choose_on(hold_out(slow, endless=False).moments, shop, RankingSettings(), ordered=True)
+    chosen = choose_on(hold_out(slow, endless=False), shop, RankingSettings(), ordered=True)
     assert chosen.tuned.held_out > 0.9  # it is known what comes
     assert not chosen.calibration.calibrated  # and not within half an hour
     assert chosen.calibration.why.startswith("0 hits")
@@ -344,7 +361,7 @@ def test_what_comes_too_late_is_no_hit() -> None:
 
 def test_a_calibration_that_says_that_it_is_none_is_no_probability() -> None:
     shop, held = held_of(chained(np.random.default_rng(3), 30), catalogue())
-    chosen = choose_on(held.moments, shop, RankingSettings(), ordered=True)
+    chosen = choose_on(held, shop, RankingSettings(), ordered=True)
     shop.calibration = chosen.calibration
     for _, raw in candidates_of(shop, held.moments[:1], chosen.ranking):
         ranking = weigh(raw, shop, chosen.ranking, Sight(np.zeros(shop.dimension, np.float32), ()))

@@ -21,7 +21,7 @@ from streaming.evaluation.nearest_text import text_vectors
 from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import temporal
 from streaming.evaluation.shelf import Settings, Shelf
-from streaming.fitting import MOMENTS
+from streaming.holdout import MOMENTS
 from streaming.shop import ShopInfo
 from tests.streaming.evaluation.logs import START
 

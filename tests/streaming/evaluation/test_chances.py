@@ -16,7 +16,7 @@ from streaming.evaluation.log import Log
 from streaming.evaluation.moments import Split
 from streaming.evaluation.product import Product, Workshop
 from streaming.evaluation.protocols import temporal
-from streaming.fitting import MOMENTS
+from streaming.holdout import MOMENTS
 from streaming.shop import ShopInfo
 from tests.stories.small_shop import Visitor, engine_for
 from tests.streaming.evaluation.logs import START

@@ -22,7 +22,7 @@ from streaming.evaluation.log import Log, TrainingPart
 from streaming.evaluation.moments import Split
 from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import temporal
-from streaming.fitting import MOMENTS
+from streaming.holdout import MOMENTS
 from tests.streaming.evaluation.logs import START
 from tests.streaming.evaluation.past_rankers import ITEMS, LENGTH, SESSIONS, TEST, answered, log_of_rows, rows_of
 
