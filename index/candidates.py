@@ -14,6 +14,11 @@ from index.vocabulary import Codes
 Column = NDArray[np.float64]
 
 
+Evidence = NDArray[np.int32]
+"""Of each source: the item that it owes most to; -1: none. (2, m)"""
+Places = NDArray[np.int64]
+
+
 class Joined(NamedTuple):
     """Items that some source found, each once."""
 
@@ -22,8 +27,7 @@ class Joined(NamedTuple):
     parts: Column
     """(m, width): the scores of the first source, then of the second; 0 where it did not find the item, and in the
     other columns."""
-    evidence: NDArray[np.int32]
-    """(2, m): of each source; -1: none."""
+    evidence: Evidence
 
 
 def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
@@ -35,7 +39,7 @@ def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
     >>> joined.codes, joined.parts[0], joined.evidence[:, 2]
     (array([2, 4, 7], dtype=int32), array([0.25, 0.75, 0.  ]), array([ 1, -1], dtype=int32))
     """
-    return Joined(*_placed(np.sort(np.concatenate((one.codes, other.codes, more))), *one, *other, width))
+    return Joined(*_joined(*one, *other, more, width))
 
 
 def complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
@@ -50,41 +54,77 @@ def weighed(parts: Column, weights: Column, digits: int) -> tuple[Column, Column
     return _weighed(parts, weights, 10.0**digits)
 
 
+def tied(z: Column, order: Places) -> list[tuple[int, int]]:
+    """Where equals stand in an order, from begin to end, given what it is by; both (m,)."""
+    runs: list[tuple[int, int]] = _tied(z, order).tolist()
+    return runs
+
+
 @njit(cache=True, nogil=True)
-def _placed(
-    ascending: Codes,
+def numbers_of(
+    places: Places, scores: Column, z: Column, parts: Column, evidence: Evidence
+) -> tuple[Column, NDArray[np.int32]]:
+    """What stands at these places, row by row: score, z and parts, (n, 2 + parts); evidence, (n, 2)."""
+    numbers = np.empty((len(places), 2 + parts.shape[1]))
+    cited = np.empty((len(places), 2), np.int32)
+    for at in range(len(places)):
+        place = places[at]
+        numbers[at, 0], numbers[at, 1] = scores[place], z[place]
+        for part in range(parts.shape[1]):
+            numbers[at, 2 + part] = parts[place, part]
+        cited[at, 0], cited[at, 1] = evidence[0, place], evidence[1, place]
+    return numbers, cited
+
+
+@njit(cache=True, nogil=True)
+def _joined(
     codes: Codes, scores: Column, evidence: Codes,
     other_codes: Codes, other_scores: Column, other_evidence: Codes,
-    width: int,
-) -> tuple[Codes, Column, NDArray[np.int32]]:  # fmt: skip
-    found, count = np.empty_like(ascending), 0
-    for code in ascending:
-        if count == 0 or code != found[count - 1]:
-            found[count] = code
+    more: Codes, width: int,
+) -> tuple[Codes, Column, Evidence]:  # fmt: skip
+    # Each as one number, its code above its place among all of them: sorted, equal items stand together.
+    first, second = len(codes), len(codes) + len(other_codes)
+    keys = np.empty(second + len(more), np.int64)
+    for at in range(len(keys)):
+        if at < first:
+            code = codes[at]
+        elif at < second:
+            code = other_codes[at - first]
+        else:
+            code = more[at - second]
+        keys[at] = np.int64(code) << 32 | at
+    keys.sort()
+    found, count = np.empty(len(keys), np.int32), 0
+    for key in keys:
+        if count == 0 or found[count - 1] != key >> 32:
+            found[count] = key >> 32
             count += 1
-    found = found[:count]
-    parts = np.zeros((len(found), width))
-    cited = np.full((2, len(found)), np.int32(-1), np.int32)
-    for at in range(len(codes)):
-        place = _place(found, codes[at])
-        parts[place, 0], cited[0, place] = scores[at], evidence[at]
-    for at in range(len(other_codes)):
-        place = _place(found, other_codes[at])
-        parts[place, 1], cited[1, place] = other_scores[at], other_evidence[at]
-    return found, parts, cited
+    parts = np.zeros((count, width))
+    cited = np.full((2, count), np.int32(-1), np.int32)
+    place = -1
+    for key in keys:
+        if place < 0 or found[place] != key >> 32:
+            place += 1
+        source = key & 0xFFFFFFFF
+        if source < first:
+            parts[place, 0], cited[0, place] = scores[source], evidence[source]
+        elif source < second:
+            parts[place, 1], cited[1, place] = other_scores[source - first], other_evidence[source - first]
+    return found[:count], parts, cited
 
 
 @njit(cache=True, nogil=True)
-def _place(ascending: Codes, code: int) -> int:
-    """Where a code stands that is there."""
-    low, high = 0, len(ascending) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if ascending[middle] < code:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _tied(z: Column, order: Places) -> NDArray[np.int64]:
+    runs, found = np.empty((len(order) // 2, 2), np.int64), 0
+    begin = 0
+    for at in range(1, len(order) + 1):
+        if at < len(order) and z[order[at]] == z[order[begin]]:
+            continue
+        if at - begin > 1:
+            runs[found] = begin, at
+            found += 1
+        begin = at
+    return runs[:found]
 
 
 @njit(cache=True, nogil=True)

@@ -33,11 +33,11 @@ class ExactVectors:
     def has(self, codes: Codes) -> NDArray[np.bool_]:
         return np.fromiter((code in self._vectors for code in codes.tolist()), np.bool_, len(codes))
 
-    def vectors(self, codes: Codes) -> Vectors:
+    def vectors(self, codes: Codes, width: int | None = None) -> Vectors:
         with self._lock:
             nothing = np.zeros(self.dimension, dtype=np.float32)
             rows = [self._vectors.get(code, nothing) for code in codes.tolist()]
-        return np.array(rows, dtype=np.float32).reshape(-1, self.dimension)
+        return np.array(rows, dtype=np.float32).reshape(-1, self.dimension)[:, :width].copy()
 
     def upsert(self, codes: Codes, vectors: Vectors) -> None:
         rows = checked(vectors, self.dimension, len(codes))

@@ -10,7 +10,7 @@ gives: one search ranks by all of them, weights may change with each session, an
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -25,7 +25,7 @@ NOTHING = 1e-12
 """A block shorter than this says nothing and becomes zeros."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Widths of the blocks.
 
@@ -50,7 +50,7 @@ class Layout:
                 " of the prior"
             )
 
-    @property
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """Of each block, in the order of `PARTS`."""
         return tuple(getattr(self, entry.name) for entry in fields(self))
@@ -60,12 +60,14 @@ class Layout:
         """Where each block begins."""
         return (0, *np.cumsum(self.widths)[:-1].tolist())
 
-    @property
+    @cached_property
     def ends(self) -> NDArray[np.int64]:
         """Where each block ends; read only."""
-        return _ends(*self.widths)
+        ends = np.cumsum(self.widths)
+        ends.flags.writeable = False
+        return ends
 
-    @property
+    @cached_property
     def blocks(self) -> NDArray[np.int64]:
         """Where each block but the prior ends; read only."""
         return self.ends[:-1]
@@ -84,13 +86,6 @@ class Layout:
     def session(self) -> int:
         """Of a session vector: all blocks but the prior."""
         return self.dimension - self.prior
-
-
-@cache
-def _ends(*widths: int) -> NDArray[np.int64]:
-    ends = np.cumsum(widths)
-    ends.flags.writeable = False
-    return ends
 
 
 LAYOUT = Layout()

@@ -46,9 +46,11 @@ class LiveRows:
     def has(self, codes: Codes) -> NDArray[np.bool_]:
         return rows.there(self.main.home, self.gone, self.side.home, codes)
 
-    def vectors(self, codes: Codes) -> Vectors:
-        """(n, dimension); zeros for what is not there."""
-        return rows.taken(self.main.vectors, self.main.home, self.gone, self.side.room, self.side.home, codes)
+    def vectors(self, codes: Codes, width: int | None = None) -> Vectors:
+        """(n, width); zeros for what is not there. `width`: columns, the first; None: all."""
+        main, side = self.main, self.side
+        width = main.vectors.shape[1] if width is None else width
+        return rows.taken(main.vectors, main.home, self.gone, side.room, side.home, codes, width)
 
     def products(self, codes: Codes, query: Vectors, ends: NDArray[np.int64]) -> NDArray[np.float64]:
         """Inner products of blocks, (n, blocks); 0 for what is not there."""

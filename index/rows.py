@@ -38,41 +38,34 @@ def there(home: Codes, gone: Flags, side_home: Codes, codes: Codes) -> Flags:
 
 
 @njit(cache=True, nogil=True)
-def taken(main: Vectors, home: Codes, gone: Flags, side: Vectors, side_home: Codes, codes: Codes) -> Vectors:
-    """A copy of each item's vector, (n, dimension); zeros where there is none."""
-    found = np.zeros((len(codes), main.shape[1]), np.float32)
+def taken(
+    main: Vectors, home: Codes, gone: Flags, side: Vectors, side_home: Codes, codes: Codes, width: int
+) -> Vectors:
+    """A copy of the first `width` columns of each item's vector, (n, width); zeros where there is none."""
+    found = np.zeros((len(codes), width), np.float32)
     for place in range(len(codes)):
         row = _row(home, gone, side_home, codes[place])
-        for column in range(main.shape[1] if row != NOWHERE else 0):
+        for column in range(width if row != NOWHERE else 0):
             found[place, column] = main[row, column] if row >= 0 else side[-2 - row, column]
     return found
 
 
 @njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
-def _multiply(vector: Vectors, query: Vectors, ends: NDArray[np.int64], found: NDArray[np.float64]) -> None:
-    begin = 0
-    for block in range(len(ends)):
-        one, other = vector[begin : ends[block]], query[begin : ends[block]]
-        total = np.float32(0)
-        for column in range(len(one)):
-            total += one[column] * other[column]
-        found[block] = total
-        begin = ends[block]
+def _inner(one: Vectors, other: Vectors) -> np.float32:
+    total = np.float32(0)
+    for column in range(len(one)):
+        total += one[column] * other[column]
+    return total
 
 
-@njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
+@njit(cache=True, nogil=True)
 def crossed(ones: Vectors, others: Vectors, width: int) -> Vectors:
     """Inner products of each of these rows with each of those, over the first `width` columns: (ones, others). A
     number is to the bit independent of the other rows."""
     found = np.empty((len(ones), len(others)), np.float32)
     for place in range(len(ones)):
-        one = ones[place, :width]
         for at in range(len(others)):
-            other = others[at, :width]
-            total = np.float32(0)
-            for column in range(width):
-                total += one[column] * other[column]
-            found[place, at] = total
+            found[place, at] = _inner(ones[place, :width], others[at, :width])
     return found
 
 
@@ -96,8 +89,12 @@ def products(
     found = np.zeros((len(codes), len(ends)))
     for place in range(len(codes)):
         row = _row(home, gone, side_home, codes[place])
-        if row >= 0:
-            _multiply(main[row], query, ends, found[place])
-        elif row != NOWHERE:
-            _multiply(side[-2 - row], query, ends, found[place])
+        begin = 0
+        for block in range(len(ends)):
+            end = ends[block]
+            if row >= 0:
+                found[place, block] = _inner(main[row, begin:end], query[begin:end])
+            elif row != NOWHERE:
+                found[place, block] = _inner(side[-2 - row, begin:end], query[begin:end])
+            begin = end
     return found

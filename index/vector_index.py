@@ -102,10 +102,12 @@ class VectorIndex:
         with self._lock:
             return self._live.has(codes)
 
-    def vectors(self, codes: Codes) -> Vectors:
-        """A copy of each item's vector, (n, dimension); zeros where there is none."""
+    def vectors(self, codes: Codes, width: int | None = None) -> Vectors:
+        """A copy of each item's vector, (n, dimension), or of its first `width` columns; zeros where there is none."""
+        if width is not None and not 0 <= width <= self.dimension:
+            raise ValueError(f"width {width}: expected 0 to {self.dimension}")
         with self._lock:
-            return self._live.vectors(codes)
+            return self._live.vectors(codes, width)
 
     def products(self, codes: Codes, query: Vectors, ends: NDArray[np.int64]) -> NDArray[np.float64]:
         """What each block of each item's vector gives with that of a query, unweighted: inner products, (n, blocks); 0

@@ -51,10 +51,10 @@ def holds(members: Bytes, digest: int | np.uint64) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def any_holds(sets: Bytes, ends: NDArray[np.int64], digest: int) -> bool:
-    """Whether one of several sets `holds` the item: they lie one behind the other, and each ends at its place."""
-    begin = 0
-    for end in ends:
+def any_holds(sets: Bytes, bounds: NDArray[np.int64], digest: int) -> bool:
+    """Whether one of several sets `holds` the item: they lie one behind the other, each from one bound to the next."""
+    begin = bounds[0]
+    for end in bounds[1:]:
         if holds(sets[begin:end], digest):
             return True
         begin = end

@@ -142,18 +142,19 @@ class Engine:
             self._threshold,
             self.recalibration,
         )
+        self.mark("rank")
+        rankings = [  # all of them before the first decision: each of the two finds its code and tables still at hand
+            None if sight is None else self._rank(moment, sight, near)  # -> candidates, scored
+            for moment, sight, near in zip(moments, sights, found, strict=True)
+        ]
+        self.mark("decide")
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
-        for moment, sight, near in zip(moments, sights, found, strict=True):
+        for moment, ranking in zip(moments, rankings, strict=True):
             session = moment.event.session
             self._hear(moment)
             before = changed.get(session) or states.get(session)
             told = before.said if before is not None and not self.forgets else said.NOTHING
-            ranking = None
-            if sight is not None:  # -> candidates, scored
-                self.mark("rank")
-                ranking = self._rank(moment, sight, near)
-            self.mark("decide")
             decision, told = decide(moment, ranking, told, grounds)  # -> what is allowed, with reasons, or why not
             decisions.append(decision)
             if moment.silent not in ("applied", "not_due"):

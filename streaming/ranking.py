@@ -6,11 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from index.candidates import Column, complete, join, weighed
+from index.candidates import Column, Evidence, complete, join, numbers_of, tied, weighed
 from index.lesson import Together
 from index.links import most
 from index.vocabulary import Codes, Vocabulary
@@ -32,7 +33,7 @@ HISTORY = 20
 _NOTHING = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RankingSettings:
     """Where candidates come from and what each part weighs; a model folder brings those that suit its shop.
 
@@ -70,12 +71,14 @@ class RankingSettings:
         if not 0 < self.decay <= 1 or not 0 < self.brand_share <= 1:
             raise InputError(f"decay {self.decay}, brand_share {self.brand_share}, expected above 0, at most 1")
 
-    @property
+    @cached_property
     def weights(self) -> Column:
-        """(parts,), in the order of PARTS."""
-        return np.array([getattr(self, part) for part in PARTS], np.float64)
+        """(parts,), in the order of PARTS; read only."""
+        weights = np.array([getattr(self, part) for part in PARTS], np.float64)
+        weights.flags.writeable = False
+        return weights
 
-    @property
+    @cached_property
     def query_weights(self) -> Vector:
         """(5,): of text, graph, behaviour, sequence and prior, which a query to the index carries."""
         return self.weights[_TEXT:].astype(np.float32)
@@ -117,20 +120,14 @@ class Scored:
     scores: Column
     parts: Column
     """(candidates, parts), weighed."""
-    pairs: Codes
-    alike: Codes
+    evidence: Evidence
+    """(2, candidates): as `Candidate.pair` and `Candidate.alike`."""
 
     def order(self) -> Places:
         """Places, best first, ties by item id."""
-        order = np.argsort(-self.z)
-        ranked = self.z[order]
-        tied = np.flatnonzero(ranked[1:] == ranked[:-1]).tolist()
-        while tied:
-            begin = end = tied.pop(0)
-            while tied and tied[0] == end + 1:
-                end = tied.pop(0)
-            same = order[begin : end + 2]
-            same[:] = sorted(same.tolist(), key=self._id)
+        order: Places = (-self.z).argsort()
+        for begin, end in tied(self.z, order):
+            order[begin:end] = sorted(order[begin:end].tolist(), key=self._id)
         return order
 
     def _id(self, place: int) -> str:
@@ -138,10 +135,10 @@ class Scored:
 
     def at(self, places: Places) -> list[Candidate]:
         """The candidates that stand there."""
-        columns = (self.scores, self.z, self.parts, self.pairs, self.alike)
-        scores, z, parts, pairs, alike = (column[places].tolist() for column in columns)
+        numbers, evidence = numbers_of(places, self.scores, self.z, self.parts, self.evidence)
         ids = self.vocabulary.ids(self.codes[places])
-        return list(map(Candidate, ids, scores, z, map(tuple, parts), pairs, alike))
+        told = zip(ids, numbers.tolist(), evidence.tolist(), strict=True)
+        return [Candidate(item_id, score, z, tuple(parts), *cited) for item_id, (score, z, *parts), cited in told]
 
     def __iter__(self) -> Iterator[Candidate]:
         """Best first."""
@@ -191,8 +188,8 @@ class Raw(NamedTuple):
     codes: Codes
     parts: Column
     """(candidates, parts), each from 0 to 1."""
-    pairs: Codes
-    alike: Codes
+    evidence: Evidence
+    """(2, candidates): as `Candidate.pair` and `Candidate.alike`."""
     context: tuple[float, ...]
     """What the session as a whole says of how sure the best are, for the calibration; `gating.CONTEXT`."""
     seen: bool
@@ -217,10 +214,10 @@ def gather(
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
     linked = most(shop.links.around(steps, fading=FADING), settings.linked)
     more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked))
-    codes, parts, (pairs, likes) = join(counts, alike, more, len(PARTS))
+    codes, parts, evidence = join(counts, alike, more, len(PARTS))
     cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))
-    return Raw(codes, parts, pairs, likes, (*best, math.log1p(len(history))), not sight.blank, steps)
+    return Raw(codes, parts, evidence, (*best, math.log1p(len(history))), not sight.blank, steps)
 
 
 def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Ranking:
@@ -234,7 +231,7 @@ def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Rank
         level = "full"
     elif raw.parts[:, : _NEIGHBOURS + 1].any():
         level = "graph"
-    scored = Scored(shop.vocabulary, raw.codes, z, scores, parts, raw.pairs, raw.alike)
+    scored = Scored(shop.vocabulary, raw.codes, z, scores, parts, raw.evidence)
     return Ranking(scored, level, sight.words, shop.calibration.calibrated, sight.shift, raw.context)
 
 
@@ -312,7 +309,10 @@ def select(
     if picked.head < 0:  # nothing but what leads
         left = [] if leads else candidates.at(picked.gone)
         return Selection(leads, left, left[0] if left else None, picked.live)
-    head, *others = candidates.at(np.append(picked.head, picked.offers[len(leads) :]))
+    places = picked.offers[len(leads) :]
+    others = candidates.at(places)
+    first = len(others) > 0 and places[0] == picked.head
+    head = others[0] if first else candidates.at(np.array([picked.head]))[0]
     return Selection(leads + others, [], head, picked.live)
 
 

@@ -43,8 +43,13 @@ POPULAR = 0.5
 _SEARCH = KINDS.index("search")
 
 
+_Cited = Literal["near", "together", "neighbours"]
+"""Codes of reasons that name a step of the session and nothing else."""
+
+
 class _Seen:
-    """A session, newest first, and what is offered to it. Vectors are looked up when something is to be called near."""
+    """A session, newest first, and what is offered to it. Vectors are looked up when something is to be called near.
+    What several offers have in common is put into words once."""
 
     def __init__(self, history: Sequence[Step], words: Words, offers: Sequence[Candidate], shop: Shop) -> None:
         self.steps, self._words = history[::-1], words[::-1]
@@ -57,6 +62,8 @@ class _Seen:
         self._offers, self._shop = offers, shop
         self._around: dict[tuple[str, ...], Around] = {}
         self._things: dict[int, Thing] = {}
+        self._reasons: dict[tuple[_Cited, int], Reason] = {}
+        self._shared: dict[tuple[int, str, str], Wording] = {}
 
     def thing(self, place: int) -> Thing:
         """What the visitor met at a step, by its name where it has one."""
@@ -89,17 +96,40 @@ class _Seen:
         return around
 
     @cached_property
-    def near(self) -> dict[str, list[float]]:
-        """The cosines of the text of each offer with those of the steps, (steps,); 0 where one has none. One look into
-        the index, and no matrix product: its last digits would depend on how many there are."""
-        shop, count = self._shop, len(self.steps)
+    def near(self) -> dict[str, int]:
+        """Of each offer the step that its text is nearest to, the newest of equals; -1: none is near. The offer's own
+        steps are passed over. One look into the index, and no matrix product: its last digits would depend on how many
+        there are."""
+        vocabulary, shop, count = self._shop.vocabulary, self._shop, len(self.steps)
         ids = [offer.item_id for offer in self._offers]
-        codes = shop.vocabulary.codes([*(step.subject for step in self.steps), *ids])
-        rows = shop.index.vectors(codes)  # (steps + offers, dimension)
-        if worded := [place for place, text in enumerate(self._words) if text is not None]:
+        met = [-1 if step.number == _SEARCH else vocabulary.code(step.subject) for step in self.steps]
+        codes = np.array([*met, *map(vocabulary.code, ids)], np.int32)
+        rows = shop.index.vectors(codes, shop.layout.text)  # (steps + offers, text dimension)
+        if worded := [place for place, text in enumerate(self._words) if text]:
             _, said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
-            rows[worded, : shop.layout.text] = said[:, : shop.layout.text]
-        return dict(zip(ids, crossed(rows[count:], rows[:count], shop.layout.text).tolist(), strict=True))
+            rows[worded] = said[:, : shop.layout.text]
+        cosines = crossed(rows[count:], rows[:count], shop.layout.text)  # (offers, steps)
+        cosines[codes[count:, None] == codes[:count]] = 0.0
+        most = zip(cosines.argmax(axis=1).tolist(), cosines.max(axis=1).tolist(), strict=True)
+        return dict(zip(ids, [place if cosine >= NEAR else -1 for place, cosine in most], strict=True))
+
+    def cite(self, code: _Cited, place: int) -> Reason:
+        """The reason that names this step and nothing else."""
+        reason = self._reasons.get((code, place))
+        if reason is None:
+            cited = self.steps[place].item_id
+            items, visitors = [] if cited is None else [cited], 0 if code == "near" else VISITORS
+            reason = _reason(code, say(code, self.thing(place)), items, visitors=visitors)
+            self._reasons[code, place] = reason
+        return reason
+
+    def shares(self, place: int, fact: Fact) -> Wording:
+        """The sentence that an offer has this in common with what stands at a step."""
+        key = place, fact.relation, fact.tail
+        sentence = self._shared.get(key)
+        if sentence is None:
+            sentence = self._shared[key] = say("fact", self.thing(place), fact=_told(fact, self._shop))
+        return sentence
 
 
 def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, shop: Shop) -> list[list[Reason]]:
@@ -125,14 +155,8 @@ def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:
 
 def _near(offer: Candidate, seen: _Seen, _shop: Shop) -> Reason | None:
     """The nearest thing in the session by its words, the newest of equals."""
-    cosines = seen.near[offer.item_id].copy()
-    while (most := max(cosines, default=0.0)) >= NEAR:
-        place = cosines.index(most)
-        cited = seen.steps[place].item_id
-        if cited != offer.item_id:
-            return _reason("near", say("near", seen.thing(place)), [cited] if cited is not None else [])
-        cosines[place] = 0.0
-    return None
+    place = seen.near[offer.item_id]
+    return seen.cite("near", place) if place >= 0 else None
 
 
 def _together(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
@@ -156,11 +180,8 @@ def _paired(
 
 
 def _cited(code: Literal["together", "neighbours"], evidence: int, seen: _Seen, shop: Shop) -> Reason | None:
-    cited = shop.vocabulary.id(evidence)
-    place = seen.items.get(cited)
-    if place is None:
-        return None
-    return _reason(code, say(code, seen.thing(place)), [cited], visitors=VISITORS)
+    place = seen.items.get(shop.vocabulary.id(evidence))
+    return None if place is None else seen.cite(code, place)
 
 
 def _borrowed(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
@@ -186,10 +207,10 @@ def _fact(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     others = seen.others(offer.item_id)
     if found := seen.around(others).link(offer.item_id):
         facts, cited = found
-        thing, fact = seen.thing(seen.items[cited]), facts[0]
+        place, fact = seen.items[cited], facts[0]
         if len(facts) == 1:
-            return _reason("path", say("link", thing, relation=_relation(fact.relation)), [cited], facts)
-        return _reason("fact", say("fact", thing, fact=_told(fact, shop)), [cited], facts)
+            return _reason("path", say("link", seen.thing(place), relation=_relation(fact.relation)), [cited], facts)
+        return _reason("fact", seen.shares(place, fact), [cited], facts)
     for cited in others[:LINKED]:
         if path := shop.graph.path(cited, offer.item_id):
             thing, through = seen.thing(seen.items[cited]), _way(path, (cited, offer.item_id), shop)
@@ -240,7 +261,7 @@ def _popular(offer: Candidate, _seen: _Seen, shop: Shop) -> Reason | None:
     code = np.array([shop.vocabulary.code(offer.item_id)], np.int32)
     if shop.counts.prior(code)[0] < POPULAR or shop.counts.seen(code)[0] < VISITORS:
         return None
-    return _reason("popular", say("popular"), [])
+    return _POPULAR
 
 
 _OF: dict[str, Callable[[Candidate, _Seen, Shop], Reason | None]] = {
@@ -271,6 +292,9 @@ def _reason(
         facts=[list(fact) for fact in facts],
         visitors=visitors,
     )
+
+
+_POPULAR = _reason("popular", say("popular"), [])
 
 
 def _name(node: str, shop: Shop) -> str:

@@ -109,13 +109,10 @@ def pick(
     """
     code, score = lead or (-1, 0.0)
     most = max(1, round(count * brand_share))
-    told = [each for each in barred.told if each]
-    ends = np.array(list(accumulate(map(len, told))), np.int64)
-    bought, cart, sets, alive = (
-        np.frombuffer(each, np.uint8) for each in (barred.bought, barred.cart, b"".join(told), standing)
-    )
+    sets = (barred.bought, barred.cart, standing, *(each for each in barred.told if each))
+    ends = np.array(list(accumulate(map(len, sets))), np.int64)
     offers, gone, head, live = _pick(
-        order, codes, scores, shelf.goods, barred.known, bought, cart, sets, alive, ends,
+        order, codes, scores, shelf.goods, barred.known, np.frombuffer(b"".join(sets), np.uint8), ends,
         count, most, enough, code, score,
     )  # fmt: skip
     return Picked(offers, gone, head, live)
@@ -124,9 +121,11 @@ def pick(
 @njit(cache=True, nogil=True)
 def _pick(
     order: Places, codes: Codes, scores: NDArray[np.float64], goods: NDArray[np.void],
-    known: Codes, bought: Bytes, cart: Bytes, told: Bytes, standing: Bytes, ends: Places,
+    known: Codes, sets: Bytes, ends: Places,
     count: int, most: int, enough: float, lead: int, lead_score: float,
 ) -> tuple[Places, Places, int, float]:  # fmt: skip
+    """`sets`: bought, cart, standing and all of told, one behind the other; each ends at its place of `ends`."""
+    bought, cart, standing = sets[: ends[0]], sets[ends[0] : ends[1]], sets[ends[1] : ends[2]]
     offers, waiting, gone = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
     brands = np.empty(count, np.int32)
     taken, waits, left = 0, 0, 0
@@ -157,7 +156,7 @@ def _pick(
             head = place
         if live == 0 and holds(standing, digest):
             live = scores[place]
-        if taken < count and not any_holds(told, ends, digest):
+        if taken < count and not any_holds(sets, ends[2:], digest):
             alike = 0
             if item["brand"] >= 0:
                 for one in range(taken):

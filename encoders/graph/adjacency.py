@@ -367,14 +367,12 @@ class Around:
             for other, its in zip(self._items, self._outs, strict=True):
                 if (other in out or item in its) and other != item:
                     return (graph._direct(item, other)[0],), other
+        ways = [(heads, node) for node in out if node in first and (heads := graph._weight(node))]
         best: tuple[int, int, tuple[Fact, Fact]] | None = None
-        for node, facts in out.items():
-            if node not in first:
-                continue
-            heads = graph._weight(node)
-            if not heads or (best is not None and heads > best[0]):
-                continue
-            found = self._at(node, item, facts)
+        for heads, node in sorted(ways):
+            if best is not None and heads > best[0]:
+                break
+            found = self._at(node, item, out[node])
             if found is not None and (best is None or (heads, *found) < best):
                 best = heads, *found
         return None if best is None else (best[2], self._items[best[1]])
@@ -382,9 +380,9 @@ class Around:
     def _at(self, node: str, item: str, facts: list[Fact]) -> tuple[int, tuple[Fact, Fact]] | None:
         """The first of the items, by place, that says the same of a node as facts of another item do, and the facts."""
         for place in range(self._first[node], len(self._items)):
-            if self._items[place] == item:
+            there = self._outs[place].get(node)
+            if there is None or self._items[place] == item:
                 continue
-            there = self._outs[place].get(node, ())
             same = [(one, other) for one in facts for other in there if self._graph._same(one, other)]
             if same:
                 return place, min(same)

@@ -134,6 +134,16 @@ def test_without_the_encoder_new_words_are_passed_over_and_later_read(engine: En
     assert np.array_equal(vector, fresh._sights.of("other", states["s"].history).vector)  # as if never left out
 
 
+def test_without_the_encoder_what_is_near_is_told_of_the_words_that_are_at_hand(engine: Engine) -> None:
+    states: dict[str, SessionState] = {}
+    _answer(engine, _event(1, "search", "kettle number2"), states)
+    engine.level = "cached"
+    for number, words in ((2, "something else"), (3, "and more")):
+        told = _answer(engine, _event(number, "search", words), states)
+        near = {reason.sentence for offer in told.items for reason in offer.reasons if reason.code == "near"}
+        assert near == {"Close to “kettle number2”, which you searched for."}
+
+
 def test_graph_asks_what_goes_together_and_not_what_is_near(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine.level = "graph"
     monkeypatch.setattr(engine.shop.index, "search", lambda *_: pytest.fail("searched"))

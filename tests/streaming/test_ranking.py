@@ -273,8 +273,8 @@ def test_candidates_can_be_gone_through_again_and_equals_keep_the_order_of_their
     z = np.array([0.5, 0.7, 0.5, 0.7, 0.1])
     parts = np.zeros((5, len(PARTS)))
     parts[:, 2] = z
-    pairs, alike = np.array([-1, -1, 7, -1, -1], np.int32), np.array([-1, 3, -1, -1, -1], np.int32)
-    scored = Scored(Vocabulary("dcbae"), np.arange(5, dtype=np.int32), z, z / 2, parts, pairs, alike)
+    evidence = np.array([[-1, -1, 7, -1, -1], [-1, 3, -1, -1, -1]], np.int32)
+    scored = Scored(Vocabulary("dcbae"), np.arange(5, dtype=np.int32), z, z / 2, parts, evidence)
     assert [(c.item_id, c.score, c.z, c.parts[2], c.pair, c.alike) for c in scored] == [
         ("a", 0.35, 0.7, 0.7, -1, -1),
         ("c", 0.35, 0.7, 0.7, -1, 3),

@@ -29,8 +29,8 @@ def state_after(*events: tuple[str, str]) -> SessionState:
 def ranking_of(vocabulary: Vocabulary, **scores: float) -> Ranking:
     """These items with these scores; nothing else is known of them."""
     codes, told = vocabulary.add_all(scores), np.array(list(scores.values()))
-    nothing = np.full(len(told), -1, np.int32)
-    return Ranking(Scored(vocabulary, codes, told, told, np.zeros((len(told), len(PARTS))), nothing, nothing), "full")
+    nothing = np.full((2, len(told)), -1, np.int32)
+    return Ranking(Scored(vocabulary, codes, told, told, np.zeros((len(told), len(PARTS))), nothing), "full")
 
 
 def falling(vocabulary: Vocabulary, order: str) -> Ranking:

@@ -90,6 +90,7 @@ class VectorIndexSuite:
         assert index.has(codes(2, 9, -1, 0)).tolist() == [True, False, False, True]
         assert [index.contains(2), index.contains(9), index.contains(-1)] == [True, False, False]
         assert index.vectors(codes(2, 9, -1, 0, 2)).tolist() == [WEST, [0, 0], [0, 0], EAST, WEST]
+        assert index.vectors(codes(2, 9), 1).tolist() == [WEST[:1], [0]]
         assert index.vectors(codes()).shape == (0, 2)
         assert index.vectors(codes(2)).dtype == np.float32
 
