@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
@@ -41,10 +42,16 @@ class Attributes:
 
     def of(self, codes: Codes) -> Numbers:
         """(n, KINDS); 0: not known."""
-        found = np.zeros((len(codes), len(KINDS)), np.int64)
-        known = (codes >= 0) & (codes < len(self._numbers))
-        found[known] = self._numbers[codes[known]]
-        return found
+        return _of(self._numbers, codes)
+
+
+@njit(cache=True, nogil=True)
+def _of(numbers: Numbers, codes: Codes) -> Numbers:
+    found = np.zeros((len(codes), numbers.shape[1]), np.int64)
+    for place in range(len(codes)):
+        if 0 <= codes[place] < len(numbers):
+            found[place] = numbers[codes[place]]
+    return found
 
 
 def _number(word: str | None) -> int:

@@ -9,11 +9,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from index.attributes import Numbers
+from index.attributes import Numbers as Attributes
 from index.candidates import Column
 from index.forest import Features, Forest
 from index.fusion import PARTS as BLOCKS
-from index.links import Linked
+from index.links import Numbers
 from index.vocabulary import Codes
 from streaming.items import Shop
 
@@ -94,20 +94,10 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
         z: (m,), scores.
         known: items of the history, oldest first.
     """
-    linked = shop.links.around(known, fading=FADING)
-    order = np.argsort(-z, kind="stable")
-    places, left = order[:DEPTH], order[DEPTH:]
-    if shop.layout.sequence and len(left):
-        expected = np.argsort(-parts[left, _SEQUENCE], kind="stable")[:EXPECTED]
-        places = np.append(places, left[np.sort(expected)])
-        left = np.delete(left, expected)
-    if len(left):
-        rises = np.isin(codes[left], shop.knn.rising(ON_THE_RISE))
-        places, left = np.append(places, left[rises]), left[~rises]
-    if len(linked.codes) and len(left):
-        share = _shares(linked, codes[left])[:, 1]
-        joined = np.argsort(-share, kind="stable")[:LINKED]
-        places = np.append(places, left[np.sort(joined[share[joined] > 0])])
+    shares = _shares(codes, *shop.links.around(known, fading=FADING))
+    expected = EXPECTED if shop.layout.sequence else 0
+    rising = np.sort(shop.knn.rising(ON_THE_RISE))
+    places = _chosen(codes, z, parts[:, _SEQUENCE], shares[:, 1], rising, expected)
     chosen = codes[places]
     recent = known[::-1][:RECENT]
     blocks = shop.layout.blocks
@@ -120,7 +110,7 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
     _add_after(rows, chosen, after.codes, after.scores)
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
-    rows[:, 35:37] = _shares(linked, chosen)
+    rows[:, 35:37] = shares[places]
     _add_even(rows, chosen, *shop.counts.together(known, np.ones(len(known)), TOGETHER)[:2])
     _add_ages(rows, shop.knn.newest(np.append(chosen, recent[:1]), RANKS), shop.counts.latest)
     return Shortlist(places, rows)
@@ -134,14 +124,49 @@ def reordered(z: Column, places: NDArray[np.int64], rows: Features, forest: Fore
     return found
 
 
-def _shares(linked: Linked, codes: Codes) -> Features:
-    """(n, 2): what joins each of these items with the newest of the history, and with all of it."""
+@njit(cache=True, nogil=True)
+def _shares(codes: Codes, joined: Codes, last: Numbers, share: Numbers) -> Features:
+    """(m, 2): what joins each of these items with the newest of the history, and with all of it, by `Linked`."""
     shares = np.zeros((len(codes), 2), np.float32)
-    if len(linked.codes):
-        at = np.searchsorted(linked.codes, codes).clip(max=len(linked.codes) - 1)
-        there = linked.codes[at] == codes
-        shares[there, 0], shares[there, 1] = linked.last[at[there]], linked.share[at[there]]
+    if len(joined):
+        for place in range(len(codes)):
+            at = np.searchsorted(joined, codes[place])
+            if at < len(joined) and joined[at] == codes[place]:
+                shares[place, 0], shares[place, 1] = last[at], share[at]
     return shares
+
+
+@njit(cache=True, nogil=True)
+def _chosen(
+    codes: Codes, z: Column, sequence: Column, share: Features, rising: Codes, expected: int
+) -> NDArray[np.int64]:
+    """Places of the candidates that are ranked once more, given all of them and what is on the rise, ascending."""
+    order = np.argsort(-z, kind="mergesort")
+    taken = np.zeros(len(order), np.bool_)
+    depth = min(DEPTH, len(order))
+    places, count = np.empty(len(order), np.int64), depth
+    places[:depth] = order[:depth]
+    for turn in range(3):
+        left = order[depth:][~taken[depth:]]
+        added = np.zeros(len(left), np.bool_)
+        if turn == 0 and expected:
+            added[np.argsort(-sequence[left], kind="mergesort")[:expected]] = True
+        elif turn == 1 and len(rising):
+            for at in range(len(left)):
+                other = np.searchsorted(rising, codes[left[at]])
+                added[at] = other < len(rising) and rising[other] == codes[left[at]]
+        elif turn == 2:
+            for at in np.argsort(-share[left], kind="mergesort")[:LINKED]:
+                added[at] = share[left[at]] > 0
+        new = 0
+        for at in range(depth, len(order)):
+            if not taken[at]:
+                if added[new]:
+                    places[count] = order[at]
+                    count += 1
+                    taken[at] = True
+                new += 1
+    return places[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -221,7 +246,7 @@ def _age(time: int, latest: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _add_shared(rows: Features, own: Numbers, known: Numbers) -> None:
+def _add_shared(rows: Features, own: Attributes, known: Attributes) -> None:
     """What each candidate has in common with the history; `known`: oldest first."""
     for place in range(len(own)):
         for kind in range(own.shape[1]):
