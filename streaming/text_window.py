@@ -1,7 +1,8 @@
 """What may be learned of texts from a shop's log, and what then says whether it helped.
 
 The window ends where the validation begins: at the split that `beforehand import` wrote, else where the newest tenth of
-the events does (`streaming.holdout.hold_out`). Of the split's `test` nothing is looked at.
+the events does, of sessions that never end before each one's last two events (`streaming.holdout`). Of the split's
+`test` nothing is looked at.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from streaming.building import EVENT_COLUMNS, TEXT_COLUMNS, TEXT_DIMENSION
 from streaming.errors import InputError
 from streaming.evaluation.bootstrap import draw
 from streaming.evaluation.metrics import NAMES, Values, values_of
-from streaming.holdout import hold_out
+from streaming.holdout import hold_out, hold_out_last
 from streaming.shop import ShopInfo
 
 MOMENTS = 8000
@@ -81,7 +82,11 @@ def text_window(
         taught = used.with_columns(lacking).filter(
             pl.col("kind").is_in(LEARNING_KINDS), pl.col("item_id").is_not_null()
         )
-        held = hold_out(taught.sort("time", maintain_order=True), endless=info.session_idle_ms == 0, count=moments)
+        ordered = taught.sort("time", maintain_order=True)
+        if info.session_idle_ms == 0:  # nothing is learned meanwhile, so nothing need come after the window
+            held = hold_out_last(ordered, count=moments)
+        else:
+            held = hold_out(ordered, endless=False, count=moments)
         before = held.before
         rows = [([step.item_id for step in its.history], its.coming[0][0]) for its in held.moments]
     vocabulary = Vocabulary(list(texts))
