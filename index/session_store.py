@@ -110,7 +110,7 @@ class SessionStore:
 
     def newest(self, codes: Codes, ranks: Numbers) -> Numbers:
         """(n, ranks), ms: the time of the last session that had each item (rank 1), of the one before it (2), and so
-        on; of the first that is kept (0); -1: so many had it not. Codes are items that there is room for."""
+        on; -1: so many had it not. Codes are items that there is room for."""
         return _newest(self.items, self.entries, codes, ranks)
 
     def _grow(self) -> None:
@@ -136,9 +136,8 @@ def _newest(items: Rows, entries: Rows, codes: Codes, ranks: Numbers) -> Numbers
     for at in range(len(codes)):
         row = items[codes[at]]
         for place in range(len(ranks)):
-            back = ranks[place] if ranks[place] else row.length
-            if 0 < back <= row.length:
-                times[at, place] = entries[row.start + row.first + row.length - back].time
+            if ranks[place] <= row.length:
+                times[at, place] = entries[row.start + row.first + row.length - ranks[place]].time
     return times
 
 

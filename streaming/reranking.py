@@ -31,9 +31,9 @@ ON_THE_RISE = 40
 """Likewise, those whose last sessions are the newest of all items'."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
-RANKS = np.array([1, 4, 16, 64, 0])
+RANKS = np.array([1, 4, 16])
 """Sessions of a candidate that the forest is told the age of, as `SessionKnn.newest` has them: how new the item is, and
-whether it is on the rise."""
+whether it is on the rise. Not of its first: a log's length is no trait of an item, and grows."""
 NEVER = 20.0
 HOUR_MS = 3_600_000
 TIE = 1e-3
@@ -53,15 +53,15 @@ FEATURES = (
     "counts_last", "counts_last_behind",
     "brand_last", "brand_share", "category_last", "category_share", "section_last", "section_share",
     "links_last", "links_share",
-    "counts_even", "since_last", "since_fourth", "since_sixteenth", "since_64th", "since_first", "newest_since_fourth",
+    "counts_even", "since_last", "since_fourth", "since_sixteenth",
 )  # fmt: skip
 """Of a candidate, in order. `behind`: less the best candidate's; `last`, `recent`: cosine with the newest item, the
 most of the newest three; `best`: the same for all candidates; `steps_back`: 1 / how long ago it stood in the history, 0
 where it does not. `counts_last`: counts of the newest item alone. `brand_last`: 1 where that is of its brand;
 `brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike.
 `links`: as `index.links.Linked`. `counts_even`: counts of the whole history, none of it weighed less. `since`: log(1 +
-hours) from the last session that had it, the fourth last and so on, and the first, to the newest event that was
-learned; `NEVER` where there was none; `newest`: of the newest item, the same for all candidates."""
+hours) from the last session that had it, the fourth last, the sixteenth, to the newest event that was learned; `NEVER`
+where there was none."""
 _MORE = {
     *PARTS[:-1],
     *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))),
@@ -112,7 +112,7 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
     rows[:, 35:37] = shares[places]
     _add_even(rows, chosen, *shop.counts.together(known, np.ones(len(known)), TOGETHER)[:2])
-    _add_ages(rows, shop.knn.newest(np.append(chosen, recent[:1]), RANKS), shop.counts.latest)
+    _add_ages(rows, shop.knn.newest(chosen, RANKS), shop.counts.latest)
     return Shortlist(places, rows)
 
 
@@ -174,7 +174,7 @@ def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
     count, width = parts.shape
-    rows = np.zeros((count, 44), np.float32)
+    rows = np.zeros((count, 41), np.float32)
     best = np.zeros(width)
     for place in range(count):
         for part in range(width):
@@ -233,16 +233,10 @@ def _add_even(rows: Features, codes: Codes, found: Codes, scores: Column) -> Non
 
 @njit(cache=True, nogil=True)
 def _add_ages(rows: Features, times: NDArray[np.int64], latest: int) -> None:
-    """`times`: (n, RANKS) of the candidates; behind them of the newest item, where there is one."""
     for place in range(len(rows)):
         for rank in range(times.shape[1]):
-            rows[place, 38 + rank] = _age(times[place, rank], latest)
-        rows[place, 43] = _age(times[-1, 1], latest) if len(times) > len(rows) else NEVER
-
-
-@njit(cache=True, nogil=True)
-def _age(time: int, latest: int) -> float:
-    return np.log1p(max(0, latest - time) / HOUR_MS) if time >= 0 else NEVER
+            age = max(0, latest - times[place, rank]) / HOUR_MS
+            rows[place, 38 + rank] = np.log1p(age) if times[place, rank] >= 0 else NEVER
 
 
 @njit(cache=True, nogil=True)

@@ -283,22 +283,17 @@ def test_what_a_forest_is_told_of_a_candidate(trained: tuple[Path, Path, dict[st
     assert max(counts) > 0
     assert told["counts_last"] == pytest.approx(counts, abs=1e-6)
     assert told["counts_last_behind"] == pytest.approx(np.array(counts) - max(counts), abs=1e-6)
-    times = shop.knn.newest(codes[[1, 2, 0]], np.array([1, 4, 0]))
+    times = shop.knn.newest(codes[[1, 2, 0]], np.array([1, 4]))
     assert (times > 0).all()
-    for place, name in enumerate(("since_last", "since_fourth", "since_first")):
+    for place, name in enumerate(("since_last", "since_fourth")):
         hours = (shop.counts.latest - times[:, place]) / 3_600_000
         assert told[name] == pytest.approx(np.log1p(hours), abs=1e-5)
-    pot = shop.knn.newest(known[1:], np.array([4]))[0, 0]
-    assert told["newest_since_fourth"] == pytest.approx(
-        [np.log1p((shop.counts.latest - pot) / 3_600_000)] * 3, abs=1e-5
-    )
     even = shop.counts.together(known, np.ones(2), 100)
     by_code = dict(zip(even.codes.tolist(), even.scores.tolist(), strict=True))
     assert told["counts_even"] == pytest.approx(
         [by_code.get(code, 0.0) for code in codes[[1, 2, 0]].tolist()], abs=1e-6
     )
     nothing = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known[:0], shop)
-    assert nothing.rows[:, FEATURES.index("newest_since_fourth")].tolist() == [NEVER] * 3
     for name in ("text_last", "counts_last", "brand_last", "category_share"):
         assert not nothing.rows[:, FEATURES.index(name)].any()
 
@@ -316,7 +311,7 @@ def test_what_a_forest_is_told_of_what_candidate_and_history_have_in_common() ->
     assert seen["category_last"] == [0, 0, 0]
     assert seen["category_share"] == pytest.approx([0.36 / whole, 0.6 / whole, 0], abs=1e-6)
     assert seen["section_share"] == pytest.approx([0.96 / whole, 0.96 / whole, 0], abs=1e-6)
-    assert seen["since_last"] == seen["since_first"] == [NEVER] * 3  # nobody has had them
+    assert seen["since_last"] == seen["since_fourth"] == [NEVER] * 3  # nobody has had them
 
 
 def test_items_that_facts_join_with_the_history_are_candidates_and_ranked_once_more_and_the_forest_is_told() -> None:
