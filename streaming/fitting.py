@@ -50,7 +50,7 @@ def candidates_of(
     shop: Shop, moments: Sequence[Moment], settings: RankingSettings, lessons: Sequence[Lesson] = ()
 ) -> Iterator[tuple[Moment, Raw]]:
     """Each moment with its candidates, as the engine would find them, by what was learned when it is asked; the
-    moments in that order. When all are told, the shop knows what it knew before.
+    moments in that order. When it ends, the shop knows what it knew before.
 
     Args:
         lessons: `Held.lessons`; none: nothing is learned meanwhile.
@@ -58,21 +58,23 @@ def candidates_of(
     counts, knn = shop.counts, shop.knn
     if lessons:
         _know(shop, counts.copied(), knn.copied())
-    sights, learned = Sights(shop, shop.encoder), 0
-    moments = sorted(moments, key=attrgetter("learned"))
-    for start in range(0, len(moments), AT_ONCE):
-        part = moments[start : start + AT_ONCE]
-        seen = sights.made(
-            [sights.folded(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
-        )
-        found = search(shop, seen, settings.query_weights, settings.nearest)
-        for moment, sight, near in zip(part, seen, found, strict=True):
-            for lesson in lessons[learned : moment.learned]:
-                shop.observe(lesson)
-            own, learned = session_tag(moment.session), moment.learned
-            yield moment, gather(decayed(moment.history, settings.decay), sight, near, shop, settings, own)
-    if lessons:
-        _know(shop, counts, knn)
+    try:
+        sights, learned = Sights(shop, shop.encoder), 0
+        moments = sorted(moments, key=attrgetter("learned"))
+        for start in range(0, len(moments), AT_ONCE):
+            part = moments[start : start + AT_ONCE]
+            seen = sights.made(
+                [sights.folded(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
+            )
+            found = search(shop, seen, settings.query_weights, settings.nearest)
+            for moment, sight, near in zip(part, seen, found, strict=True):
+                for lesson in lessons[learned : moment.learned]:
+                    shop.observe(lesson)
+                own, learned = session_tag(moment.session), moment.learned
+                yield moment, gather(decayed(moment.history, settings.decay), sight, near, shop, settings, own)
+    finally:
+        if lessons:
+            _know(shop, counts, knn)
 
 
 def _know(shop: Shop, counts: CoOccurrence, knn: SessionKnn) -> None:

@@ -108,10 +108,12 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     last = shop.counts.seen(recent[:1])[0] if len(recent) else 0
     after = shop.counts.together(recent[:1], np.ones(len(recent[:1])), TOGETHER)
     rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
-    _add_after(rows, chosen, after.codes, after.scores)
+    _add_scores(rows, 27, chosen, after.codes, after.scores)
+    rows[:, 28] = rows[:, 27] - rows[:, 27].max(initial=0.0)
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
     rows[:, 35:37] = shares[places]
-    _add_even(rows, chosen, *shop.counts.together(known, np.ones(len(known)), TOGETHER)[:2])
+    even = shop.counts.together(known, np.ones(len(known)), TOGETHER)
+    _add_scores(rows, 37, chosen, even.codes, even.scores)
     _add_ages(rows, shop.knn.newest(chosen, RANKS), shop.counts.latest)
     return Shortlist(places, rows)
 
@@ -206,29 +208,14 @@ def _rows(
 
 
 @njit(cache=True, nogil=True)
-def _add_after(rows: Features, codes: Codes, found: Codes, scores: Column) -> None:
-    """What the newest item alone says of each candidate."""
-    order = np.argsort(found)
-    ascending = found[order]
-    most = np.float32(0.0)
-    for place in range(len(codes)):
-        at = np.searchsorted(ascending, codes[place])
-        if at < len(ascending) and ascending[at] == codes[place]:
-            rows[place, 27] = scores[order[at]]
-        most = max(most, rows[place, 27])
-    for place in range(len(codes)):
-        rows[place, 28] = rows[place, 27] - most
-
-
-@njit(cache=True, nogil=True)
-def _add_even(rows: Features, codes: Codes, found: Codes, scores: Column) -> None:
-    """What the history says of each candidate when none of it is weighed less."""
+def _add_scores(rows: Features, column: int, codes: Codes, found: Codes, scores: Column) -> None:
+    """What counts say of each candidate, given items that they found; 0 of the others."""
     order = np.argsort(found)
     ascending = found[order]
     for place in range(len(codes)):
         at = np.searchsorted(ascending, codes[place])
         if at < len(ascending) and ascending[at] == codes[place]:
-            rows[place, 37] = scores[order[at]]
+            rows[place, column] = scores[order[at]]
 
 
 @njit(cache=True, nogil=True)
