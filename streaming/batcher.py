@@ -106,7 +106,8 @@ class Batcher:
         """Work until the process ends."""
         while True:
             batch = await self.queue.collect()
-            await asyncio.wait_for(self._round(batch), self._settings.deadline_s)
+            async with asyncio.timeout(self._settings.deadline_s):
+                await self._round(batch)
             self.decided += len(batch)
 
     async def reassigned(self, partitions: Collection[int]) -> None:
@@ -273,6 +274,7 @@ class Batcher:
             records = {partition: append.records() for partition, append in appends.items()}
             batch.newest |= await self._confirmed(self._writer().append(records))
         with self._metrics.stage("outputs"):
+            self._reader().fetch()  # about as long as it takes to deliver
             outgoing = [record for append in appends.values() for record in append.outgoing]
             await self._confirmed(self._writer().deliver([*batch.letters, *outgoing]))
             batch.letters = []

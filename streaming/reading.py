@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
@@ -26,17 +25,13 @@ from mode.utils.futures import notify
 
 from streaming.event_queue import Received
 from streaming.exits import Exit, die
+from streaming.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 100
 """How long a broker may keep a fetch open when it has nothing. Faust has 1,500 hard-coded, and the requests for end
 offsets that a recovery makes wait behind it."""
-
-FETCH_SPACING_S = 0.005
-"""Between two fetches from a broker, at least. One that waits is answered at the first record: at 1,000 records/s the
-next would follow within a millisecond, and each costs the process some 300 us. A record that comes to an idle worker
-finds a fetch that waits for it."""
 
 IDLE_SLEEP_S = 0.02
 """Pause of the drain loop while no partition is active, or enough waits. Faust: 1 s."""
@@ -72,21 +67,6 @@ class ActivePartitions(Collection[Any]):
         return len(self._active)
 
 
-def spaced(fetch: Callable[..., Awaitable[bool]], seconds: float) -> Callable[..., Awaitable[bool]]:
-    """aiokafka's `Fetcher._proc_fetch_request`, so that two to the same node are that far apart."""
-    earliest: dict[int, float] = {}
-
-    async def spaced_fetch(assignment: Any, node_id: int, request: Any) -> bool:
-        try:
-            await asyncio.sleep(max(0.0, earliest.get(node_id, 0.0) - time.monotonic()))
-        except asyncio.CancelledError:  # as the original answers it
-            return False
-        earliest[node_id] = time.monotonic() + seconds
-        return await fetch(assignment, node_id, request)
-
-    return spaced_fetch
-
-
 class FetchThread(driver.AIOKafkaConsumerThread):
     """The thread that owns the aiokafka consumer."""
 
@@ -98,7 +78,13 @@ class FetchThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         fetcher = self._consumer._fetcher
-        fetcher._proc_fetch_request = spaced(fetcher._proc_fetch_request, FETCH_SPACING_S)
+        fetcher._proc_fetch_request = self.consumer.turns.taken(fetcher._proc_fetch_request)
+
+    async def getmany(self, active_partitions: Any, timeout: float) -> Any:
+        """As Faust's, whose queue of methods makes four tasks for each."""
+        consumer = self._ensure_consumer()
+        records = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(records, self.thread_loop))
 
     async def _fetch_records(
         self,
@@ -131,6 +117,7 @@ class HeldConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._pieces = defaultdict(deque)
+        self.turns = Turns(self.flowing)
 
     def _new_consumer_thread(self) -> FetchThread:
         return FetchThread(self, loop=self.loop, beacon=self.beacon)
@@ -221,6 +208,10 @@ class HeldConsumer(driver.Consumer):
             while pieces and pieces[0].offset < self._done[place]:
                 self._unacked_messages.discard(pieces.popleft())
         notify(self._waiting_for_ack)  # whoever waits until all is done, before a rebalance
+
+    def fetch(self) -> None:
+        """What was read is decided: fetch what has come since."""
+        self.turns.give()
 
     def _new_offset(self, tp: Any) -> int | None:
         """What may be committed: all that is acknowledged, for it is so in order. Faust sorts it and looks for gaps."""

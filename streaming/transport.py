@@ -15,6 +15,9 @@ class Reader(Protocol):
     def acknowledge(self, received: Sequence[Received]) -> None:
         """These records, the next of their partitions, need not be read again."""
 
+    def fetch(self) -> None:
+        """A round is nearly over: fetch for the next."""
+
     def committed(self, topic: str, partition: int) -> int | None:
         """The next offset that would be read after a restart."""
 

@@ -123,6 +123,9 @@ class Bench:
     def acknowledge(self, received: Any) -> None:
         self.log += [("ack", each.message.topic[len(PREFIX) :], each.message.offset) for each in received]
 
+    def fetch(self) -> None:
+        self.log.append(("fetch",))
+
     def committed(self, topic: str, partition: int) -> int | None:
         return self.offsets.get((topic, partition))
 

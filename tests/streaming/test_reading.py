@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from collections import defaultdict, deque
 from types import SimpleNamespace
 from typing import Any
@@ -111,28 +111,22 @@ def test_a_fetch_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FetchThread.__new__(FetchThread)._create_worker_consumer(None)._fetch_max_wait_ms == reading.FETCH_WAIT_MS
 
 
-def test_fetches_from_a_node_are_some_time_apart_and_a_first_one_does_not_wait() -> None:
-    sent: list[tuple[int, float]] = []
+def test_records_are_asked_for_in_the_thread_of_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fetched(self: Any, consumer: Any, active: Any, timeout: float, max_records: int) -> Any:
+        assert asyncio.get_running_loop() is self.thread_loop
+        return {CLICKS: [active, timeout, max_records]}
 
-    async def fetch(assignment: Any, node_id: int, request: Any) -> bool:
-        sent.append((node_id, time.monotonic()))
-        return True
-
-    async def story() -> float:
-        begun, fetch_ = time.monotonic(), reading.spaced(fetch, 0.1)
-        for node in (1, 2, 1, 1):
-            assert await fetch_(None, node, None)
-        waiting = asyncio.ensure_future(fetch_(None, 1, None))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        assert await waiting is False  # as aiokafka's own: it awaits what it has cancelled
-        return begun
-
-    begun = asyncio.run(story())
-    assert [node for node, _ in sent] == [1, 2, 1, 1]
-    assert sent[1][1] - begun < 0.09
-    assert sent[2][1] - sent[0][1] > 0.09
-    assert sent[3][1] - sent[2][1] > 0.09
+    monkeypatch.setattr(FetchThread, "_fetch_records", fetched)
+    made = FetchThread.__new__(FetchThread)
+    made._consumer, made.thread_loop = SimpleNamespace(_max_poll_records=500), asyncio.new_event_loop()
+    thread = threading.Thread(target=made.thread_loop.run_forever)
+    thread.start()
+    try:
+        assert asyncio.run(made.getmany({"tp"}, 1.0)) == {CLICKS: [{"tp"}, 1.0, 500]}
+    finally:
+        made.thread_loop.call_soon_threadsafe(made.thread_loop.stop)
+        thread.join()
+        made.thread_loop.close()
 
 
 # ---------------------------------------------------------------------------------------- holding back
