@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 POLL_RECORDS = 64
 """Records applied at once: a bound on how long events wait behind the encoding of new items."""
 
-LEARN_PAUSE_S = 0.02
-"""Pause after a read that brought nothing but what was learned: workers tell of it with every batch, and each read
-costs a request and a hop to the engine's thread, however little it brings. An upsert waits so much longer, at most."""
+LEARN_PAUSE_S = 0.1
+"""How long nothing more is fetched of what was learned once a read has brought some of it. Workers tell of it with
+every batch, and each read costs a request and a hop to the engine's thread, however little it brings. The other topics
+are fetched all the while."""
 
 QUIET_S = 2.0
 """On a broker whose end offsets cannot be trusted (one that needs the fence off): caught up after so long a silence."""
@@ -92,6 +93,8 @@ class Broadcast:
             last = time.monotonic()
             while True:
                 fetched = await consumer.getmany(timeout_ms=100, max_records=POLL_RECORDS)
+                if self.caught_up.is_set() and sum(map(len, fetched.values())) < POLL_RECORDS:
+                    self._pause(consumer, fetched)
                 by_topic: dict[topics.Topic, list[Any]] = {}
                 for tp, records in fetched.items():
                     by_topic.setdefault(self._topics[tp.topic], []).extend(records)
@@ -104,10 +107,16 @@ class Broadcast:
                     if not backlog or (not self._trusted and time.monotonic() - last > QUIET_S):
                         logger.info("caught up with %s", ", ".join(topic.name for topic in topics.BROADCAST))
                         self.caught_up.set()
-                elif by_topic.keys() == {topics.LEARNED}:
-                    await asyncio.sleep(LEARN_PAUSE_S)
         finally:
             await consumer.stop()
+
+    def _pause(self, consumer: Any, fetched: Mapping[Any, Any]) -> None:
+        """Leave what is learned to gather for a while, where all that there was is read. To be called before anything
+        is awaited: aiokafka fetches as soon as it may."""
+        if any(self._topics[tp.topic] is topics.LEARNED for tp in fetched):
+            learned = [tp for tp in consumer.assignment() if self._topics[tp.topic] is topics.LEARNED]
+            consumer.pause(*learned)
+            asyncio.get_running_loop().call_later(LEARN_PAUSE_S, consumer.resume, *learned)
 
     async def _assign(self, consumer: Any) -> dict[Any, int]:
         """Assign all partitions, seek to their beginnings, of what was learned before to where it ended, and say where

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from streaming import codec, topics
+import pytest
+from aiokafka import TopicPartition
+
+from streaming import broadcast, codec, topics
 from streaming.broadcast import Broadcast
 from streaming.changes import Change
 from streaming.codec import DecodeError
@@ -110,6 +113,66 @@ def test_learns_unless_counts_are_frozen() -> None:
     assert bench.positions == {0: 2}
     assert frozen.apply(topics.LEARNED, (None, lesson)) == []
     assert frozen.positions == {}
+
+
+@pytest.mark.parametrize(
+    ("topic", "count", "known", "paused"),
+    [
+        ("learned", 1, True, True),
+        ("learned", 64, True, False),
+        ("learned", 1, False, False),
+        ("control", 1, True, False),
+    ],
+)
+def test_what_is_learned_gathers_for_a_while_once_all_of_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, topic: str, count: int, known: bool, paused: bool
+) -> None:
+    monkeypatch.setattr(broadcast, "LEARN_PAUSE_S", 0.01)
+    made = Bench().broadcast
+    here = {TopicPartition(name, number) for name in made._topics for number in range(2)}
+    learned = {tp for tp in here if made._topics[tp.topic] is topics.LEARNED}
+    told: list[tuple[str, set[TopicPartition]]] = []
+    fetched: list[dict[TopicPartition, list[Any]]] = [
+        {tp: [None] * count for tp in here if (made._topics[tp.topic].name, tp.partition) == (topic, 0)}
+    ]
+
+    class Consumer(SimpleNamespace):
+        async def start(self) -> None: ...
+        async def stop(self) -> None: ...
+
+        async def getmany(self, **_: Any) -> Any:
+            told.append(("read", set()))
+            if not fetched:
+                await asyncio.sleep(0.1)
+                raise EOFError
+            return fetched.pop()
+
+    consumer = Consumer(
+        assignment=lambda: here,
+        pause=lambda *tps: told.append(("pause", set(tps))),
+        resume=lambda *tps: told.append(("resume", set(tps))),
+    )
+
+    async def nothing(*_: Any) -> Any:
+        told.append(("apply", set()))
+        return {}
+
+    async def backlog(_: Any) -> Any:
+        return {} if known else dict.fromkeys(here, 1)
+
+    async def position(_: Any) -> int:
+        return 0
+
+    consumer.position = position
+    monkeypatch.setattr(broadcast, "AIOKafkaConsumer", lambda **_: consumer)
+    monkeypatch.setattr(made, "_assign", backlog)
+    monkeypatch.setattr(made, "_apply", nothing)
+    if known:
+        made.caught_up.set()
+    with pytest.raises(EOFError):
+        asyncio.run(made.run())
+    expected = [("read", set()), ("pause", learned), ("apply", set()), ("read", set()), ("resume", learned)]
+    assert told == (expected if paused else [each for each in expected if each[0] in ("read", "apply")])
 
 
 def test_orders_go_to_control_with_the_time_they_were_sent() -> None:
