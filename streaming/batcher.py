@@ -269,12 +269,12 @@ class Batcher:
         return appends
 
     async def _write(self, batch: Batch, appends: Mapping[int, Append]) -> None:
-        """Append, then deliver."""
+        """Append, then deliver; meanwhile what has come since is fetched."""
+        self._reader().fetch()
         with self._metrics.stage("changelog"):
             records = {partition: append.records() for partition, append in appends.items()}
             batch.newest |= await self._confirmed(self._writer().append(records))
         with self._metrics.stage("outputs"):
-            self._reader().fetch()  # about as long as it takes to deliver
             outgoing = [record for append in appends.values() for record in append.outgoing]
             await self._confirmed(self._writer().deliver([*batch.letters, *outgoing]))
             batch.letters = []

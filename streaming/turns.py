@@ -18,7 +18,8 @@ class Turns:
     aiokafka fetches ahead. A fetch that waits at the broker is answered at the first record, and the next would follow
     at once: while a round is under way each would bring a record or two, and each costs worker and broker as much as
     one that brings them all. So a fetch that brought something ends the turn, and the round that works it off gives
-    the next, early enough that the fetch comes back before it is over. A worker that is idle has a fetch waiting.
+    the next as it sends its states, so that the fetch comes back before it is over. A worker that is idle has a fetch
+    waiting.
     """
 
     def __init__(self, in_rounds: Callable[[], bool], patience_s: float = FETCH_PATIENCE_S) -> None:

@@ -30,7 +30,7 @@ def test_states_with_their_outbox_then_outputs_then_the_local_copy_then_acknowle
     bench = Bench()
     bench.run(view(0), view(1, "s2"), record("browses", 0, 2, b"s1", b"\xc1"))
     outputs = ["p.dead-letters", "p.learned"]
-    assert kinds(bench.log) == [STATE, STATE, STATE, "fetch", *outputs, "persisted", "ack", "ack", "ack"]
+    assert kinds(bench.log) == ["fetch", STATE, STATE, STATE, *outputs, "persisted", "ack", "ack", "ack"]
     (appended,) = bench.appended
     assert list(appended) == [OUTBOX_KEY, b"s1", b"s2"]
     assert codec.decode(appended[OUTBOX_KEY], Outbox).outgoing() == bench.sent("p.learned")
@@ -51,7 +51,7 @@ def test_nothing_is_kept_or_acknowledged_when_an_output_is_refused(ends: list[Ex
     with pytest.raises(Ended):
         bench.run(view(0))
     assert ends == [Exit.DELIVERY]
-    assert kinds(bench.log) == [STATE, STATE, "fetch"]  # decided: the next owner delivers the outbox
+    assert kinds(bench.log) == ["fetch", STATE, STATE]  # decided: the next owner delivers the outbox
     assert bench.disk.kept == {}
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_sent_kept_or_acknowledged_when_a_state_is_refused(ends: list
     with pytest.raises(Ended):
         bench.run(view(0))
     assert ends == [Exit.DELIVERY]
-    assert bench.log == []
+    assert bench.log == [("fetch",)]
     assert bench.disk.kept == {}
 
 
