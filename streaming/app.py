@@ -50,6 +50,10 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 
+COLLECT_EVERY = 20_000, 20, 50
+"""Objects made after which the youngest are looked through for cycles, of which hardly any are made; Python: 700. The
+other two: how often one generation is looked through before the next is, too."""
+
 
 class WorkerApp(faust.App):
     """The Faust app and what it is made of. Built by `create_app`."""
@@ -208,6 +212,7 @@ class WorkerApp(faust.App):
         self._rehearsed = True
         gc.collect()
         gc.freeze()  # what was loaded stays: the collector need not look at it again
+        gc.set_threshold(*COLLECT_EVERY)
         self._release()
         await asyncio.Event().wait()
 

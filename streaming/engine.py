@@ -143,10 +143,8 @@ class Engine:
             self.recalibration,
         )
         self.mark("rank")
-        rankings = [  # all of them before the first decision: each of the two finds its code and tables still at hand
-            None if sight is None else self._rank(moment, sight, near)  # -> candidates, scored
-            for moment, sight, near in zip(moments, sights, found, strict=True)
-        ]
+        # All of them before the first decision: each of the two finds its code and tables still at hand.
+        rankings = self._rankings(moments, sights, found)  # -> candidates, scored
         self.mark("decide")
         changed: dict[str, SessionState] = {}
         decisions: list[Decision] = []
@@ -217,6 +215,22 @@ class Engine:
             return
         if event.kind in LEARNING_KINDS:
             self.recalibration.met(event.session, event.item_id, event.time)
+
+    def _rankings(
+        self, moments: Sequence[Moment], sights: Sequence[Sight | None], found: Sequence[Codes]
+    ) -> list[Ranking | None]:
+        """Of each moment that needs one. Where popularity alone has its say it is the same for all."""
+        rankings: list[Ranking | None] = []
+        common: Ranking | None = None
+        for moment, sight, near in zip(moments, sights, found, strict=True):
+            if sight is None:
+                rankings.append(None)
+            elif self.level == "popular" and moment.lead is None:
+                common = common or self._rank(moment, sight, near)
+                rankings.append(common)
+            else:
+                rankings.append(self._rank(moment, sight, near))
+        return rankings
 
     def _rank(self, moment: Moment, sight: Sight, near: Codes) -> Ranking:
         if moment.lead is not None and (code := self.shop.vocabulary.code(moment.lead)) >= 0:

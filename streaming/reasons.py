@@ -113,6 +113,14 @@ class _Seen:
         most = zip(cosines.argmax(axis=1).tolist(), cosines.max(axis=1).tolist(), strict=True)
         return dict(zip(ids, [place if cosine >= NEAR else -1 for place, cosine in most], strict=True))
 
+    @cached_property
+    def popular(self) -> set[str]:
+        """Those of the offers that may be called so."""
+        ids = [offer.item_id for offer in self._offers]
+        codes, counts = self._shop.vocabulary.codes(ids), self._shop.counts
+        popular = (counts.prior(codes) >= POPULAR) & (counts.seen(codes) >= VISITORS)
+        return {item_id for item_id, so in zip(ids, popular.tolist(), strict=True) if so}
+
     def cite(self, code: _Cited, place: int) -> Reason:
         """The reason that names this step and nothing else."""
         reason = self._reasons.get((code, place))
@@ -257,11 +265,8 @@ def _sequence(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     return _behaviour(offer, seen, shop) or _near(offer, seen, shop)
 
 
-def _popular(offer: Candidate, _seen: _Seen, shop: Shop) -> Reason | None:
-    code = np.array([shop.vocabulary.code(offer.item_id)], np.int32)
-    if shop.counts.prior(code)[0] < POPULAR or shop.counts.seen(code)[0] < VISITORS:
-        return None
-    return _POPULAR
+def _popular(offer: Candidate, seen: _Seen, _shop: Shop) -> Reason | None:
+    return _POPULAR if offer.item_id in seen.popular else None
 
 
 _OF: dict[str, Callable[[Candidate, _Seen, Shop], Reason | None]] = {

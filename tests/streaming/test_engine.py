@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from streaming.decisions import Decision, Due, Noticed, Work, prediction_id
 from streaming.engine import Engine
 from streaming.errors import InputError
 from streaming.intake import Event, Source
+from streaming.items import Shop
+from streaming.ladder import LEVELS
 from streaming.ranking import RankingSettings
-from streaming.records import CLICK_KINDS, Item
+from streaming.records import CLICK_KINDS, Item, Level
 from streaming.sessions import SessionState
 from tests.stories.small_shop import CATALOGUE, MINUTE, SECOND, START, Visitor, engine_for, fitted, offers, stocked
 
@@ -88,14 +91,21 @@ def as_bytes(states: dict[str, SessionState], decisions: list[Decision]) -> list
     return outputs
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6), st.lists(st.integers(1, 20), min_size=1, max_size=4))
-def test_a_batch_equals_its_events_one_by_one(seed: int, sizes: list[int]) -> None:
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.integers(1, 20), min_size=1, max_size=4), st.sampled_from(LEVELS))
+def test_a_batch_equals_its_events_one_by_one(seed: int, sizes: list[int], level: Level) -> None:
     events = stream(seed, 60)
     for make in (stocked, fitted):  # words alone, and all that a past teaches
-        one_by_one = as_bytes(*fed(engine_for(make()), events, [1]))
-        assert as_bytes(*fed(engine_for(make()), events, sizes)) == one_by_one
-        assert as_bytes(*fed(engine_for(make()), events, [len(events)])) == one_by_one
+        one_by_one = as_bytes(*fed(at(level, make), events, [1]))
+        assert as_bytes(*fed(at(level, make), events, sizes)) == one_by_one
+        assert as_bytes(*fed(at(level, make), events, [len(events)])) == one_by_one
+
+
+def at(level: Level, make: Callable[[], Shop]) -> Engine:
+    """An engine over this shop that does no more than the level allows."""
+    engine = engine_for(make())
+    engine.level = level
+    return engine
 
 
 @settings(max_examples=15, deadline=None)
