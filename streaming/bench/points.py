@@ -105,6 +105,8 @@ class Point:
     behind_ms: float
     """The most that the generator was late."""
     levels: Counter[str] = field(default_factory=Counter)
+    below_full_until_s: float | None = None
+    """When the last answer below `full` was heard, in s from when the load began; none: there was none."""
     triggers: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     costs: dict[str, Any] = field(default_factory=dict)
@@ -122,6 +124,8 @@ class Point:
             "behind_ms_max": round(self.behind_ms, 2),
             **self.costs,
         }
+        if self.below_full_until_s is not None:
+            found["below_full_until_s"] = round(self.below_full_until_s, 1)
         for name, counted in (("levels", self.levels), ("triggers", self.triggers), ("suppressed", self.held)):
             if counted:
                 found[name] = dict(counted.most_common())
@@ -132,6 +136,7 @@ def of_product(flight: Flight, rate: float, warm_s: float) -> Point:
     """Answers by the ids that the events' predictions must have. What was due before `warm_s` is matched, not timed."""
     numbers, answers = flight.load.answers(), []
     levels, triggers, held = Counter[str](), Counter[str](), Counter[str]()
+    below: float | None = None
     for at, topic, value in flight.heard:
         if topic == topics.SUPPRESSED.name:
             suppressed = codec.decode(value, Suppressed)
@@ -141,9 +146,12 @@ def of_product(flight: Flight, rate: float, warm_s: float) -> Point:
             prediction = codec.decode(value, Prediction)
             levels[prediction.level] += 1
             triggers[prediction.trigger] += 1
+            if prediction.level != "full":
+                below = max(below or 0.0, at - flight.began)
         answers.append((at, numbers.get(prediction.prediction_id)))
     point = _point(flight, rate, warm_s, answers)
     point.levels, point.triggers, point.held = levels, triggers, held
+    point.below_full_until_s = below
     return point
 
 

@@ -198,6 +198,8 @@ def _stages(point: Point) -> str:
     stages = work.get("stages_us_per_event", {})
     parts = [f"{name} {spent:,.0f}" for name, spent in stages.items()]
     levels = ", ".join(f"{level} {count:,}" for level, count in point.levels.most_common())
+    if point.below_full_until_s is not None:
+        levels += f", the last below full heard {point.below_full_until_s:,.1f} s after the load began"
     around = ", ".join(
         f"{n.removesuffix('_cpu_us_per_event')} {v:,.0f}"
         for n, v in point.costs.items()

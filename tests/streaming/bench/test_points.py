@@ -77,6 +77,8 @@ def test_latencies_count_from_when_events_were_due_and_not_before_the_warm_up() 
     assert point.latency.ms(1) == pytest.approx(10, rel=0.01)
     assert point.latency.ms(99.9) == pytest.approx(900, rel=0.01)  # sent late or not: due at 1.0, heard at 1.9
     assert point.levels == {"full": 2, "graph": 1}
+    assert point.below_full_until_s == pytest.approx(2.01)
+    assert point.as_json()["below_full_until_s"] == 2.0
     assert point.held == {"holdout": 1}
     assert point.events_per_s == pytest.approx(4 / 3.5)
 
