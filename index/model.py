@@ -38,7 +38,7 @@ from index.forest import Forest
 from index.tables import Tables, TableSettings
 from index.vector_index import VectorIndex
 
-FORMAT = 5
+FORMAT = 6
 """What this release writes, and the only one it reads."""
 
 MANIFEST = "manifest.json"

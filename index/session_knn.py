@@ -153,6 +153,11 @@ class SessionKnn:
             self._store.reach(len(self.vocabulary))
             return self._store.newest(codes, ranks)
 
+    def oldest(self) -> int:
+        """As `SessionStore.oldest`."""
+        with self._lock:
+            return self._store.oldest()
+
     def rising(self, n: int) -> Codes:
         """As `Rising.best`."""
         with self._lock:

@@ -110,8 +110,15 @@ class SessionStore:
 
     def newest(self, codes: Codes, ranks: Numbers) -> Numbers:
         """(n, ranks), ms: the time of the last session that had each item (rank 1), of the one before it (2), and so
-        on; -1: so many had it not. Codes are items that there is room for."""
+        on; of the first that is kept (0); -1: so many had it not. Codes are items that there is room for."""
         return _newest(self.items, self.entries, codes, ranks)
+
+    def oldest(self) -> int:
+        """ms: the time of the oldest entry that is kept; -1: there is none."""
+        if not self.state[LIVE]:
+            return -1
+        session = self.sessions[self.heap[0]]
+        return int(self.entries[session["start"] + session["first"]]["time"])
 
     def _grow(self) -> None:
         """More room for slots or for entries, whichever is short."""
@@ -136,8 +143,9 @@ def _newest(items: Rows, entries: Rows, codes: Codes, ranks: Numbers) -> Numbers
     for at in range(len(codes)):
         row = items[codes[at]]
         for place in range(len(ranks)):
-            if ranks[place] <= row.length:
-                times[at, place] = entries[row.start + row.first + row.length - ranks[place]].time
+            back = ranks[place] if ranks[place] else row.length
+            if 0 < back <= row.length:
+                times[at, place] = entries[row.start + row.first + row.length - back].time
     return times
 
 

@@ -31,9 +31,10 @@ ON_THE_RISE = 40
 """Likewise, those whose last sessions are the newest of all items'."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
-RANKS = np.array([1, 4, 16])
+RANKS = np.array([1, 4, 16, 0])
 """Sessions of a candidate that the forest is told the age of, as `SessionKnn.newest` has them: how new the item is, and
-whether it is on the rise. Not of its first: a log's length is no trait of an item, and grows."""
+whether it is on the rise. Of the first it is told no hours but a share of all that is kept: a log's length is no trait
+of an item, and grows."""
 NEVER = 20.0
 HOUR_MS = 3_600_000
 TIE = 1e-3
@@ -54,6 +55,7 @@ FEATURES = (
     "brand_last", "brand_share", "category_last", "category_share", "section_last", "section_share",
     "links_last", "links_share",
     "counts_even", "since_last", "since_fourth", "since_sixteenth",
+    "age_share", "newest_age_share",
 )  # fmt: skip
 """Of a candidate, in order. `behind`: less the best candidate's; `last`, `recent`: cosine with the newest item, the
 most of the newest three; `best`: the same for all candidates; `steps_back`: 1 / how long ago it stood in the history, 0
@@ -61,7 +63,8 @@ where it does not. `counts_last`: counts of the newest item alone. `brand_last`:
 `brand_share`: the share of the history that is, its items weighed by `FADING`; category and section alike.
 `links`: as `index.links.Linked`. `counts_even`: counts of the whole history, none of it weighed less. `since`: log(1 +
 hours) from the last session that had it, the fourth last, the sixteenth, to the newest event that was learned; `NEVER`
-where there was none."""
+where there was none. `age_share`: from the first session that had it to then, of all the time that is kept: 0 to 1, and
+-1 where none had it; `newest`: of the newest item."""
 _MORE = {
     *PARTS[:-1],
     *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))),
@@ -114,7 +117,7 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     rows[:, 35:37] = shares[places]
     even = shop.counts.together(known, np.ones(len(known)), TOGETHER)
     _add_scores(rows, 37, chosen, even.codes, even.scores)
-    _add_ages(rows, shop.knn.newest(chosen, RANKS), shop.counts.latest)
+    _add_ages(rows, shop.knn.newest(np.append(chosen, recent[:1]), RANKS), shop.counts.latest, shop.knn.oldest())
     return Shortlist(places, rows)
 
 
@@ -176,7 +179,7 @@ def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
     count, width = parts.shape
-    rows = np.zeros((count, 41), np.float32)
+    rows = np.zeros((count, 43), np.float32)
     best = np.zeros(width)
     for place in range(count):
         for part in range(width):
@@ -219,11 +222,19 @@ def _add_scores(rows: Features, column: int, codes: Codes, found: Codes, scores:
 
 
 @njit(cache=True, nogil=True)
-def _add_ages(rows: Features, times: NDArray[np.int64], latest: int) -> None:
+def _add_ages(rows: Features, times: NDArray[np.int64], latest: int, oldest: int) -> None:
+    """`times`: (n, RANKS) of the candidates; behind them of the newest item, where there is one."""
     for place in range(len(rows)):
-        for rank in range(times.shape[1]):
+        for rank in range(3):
             age = max(0, latest - times[place, rank]) / HOUR_MS
             rows[place, 38 + rank] = np.log1p(age) if times[place, rank] >= 0 else NEVER
+        rows[place, 41] = _share_of_time(times[place, 3], latest, oldest)
+        rows[place, 42] = _share_of_time(times[-1, 3], latest, oldest) if len(times) > len(rows) else -1.0
+
+
+@njit(cache=True, nogil=True)
+def _share_of_time(first: int, latest: int, oldest: int) -> float:
+    return min(1.0, max(0, latest - first) / max(1, latest - oldest)) if first >= 0 else -1.0
 
 
 @njit(cache=True, nogil=True)

@@ -64,7 +64,7 @@ def test_a_folder_may_be_called_anything(model, tmp_path):
 def test_the_manifest_says_what_it_promises(model, tmp_path):
     model.save(tmp_path / "model")
     told = json.loads((tmp_path / "model" / MANIFEST).read_text())
-    assert told["format"] == FORMAT == 5
+    assert told["format"] == FORMAT == 6
     assert told["data"] == "0" * 16
     assert told["metrics"] == {"events": 11}
     assert told["product"]
@@ -148,11 +148,11 @@ def test_another_format_is_named(model, tmp_path, found):
     model.save(tmp_path / "model")
     path = tmp_path / "model" / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": found}))
-    with pytest.raises(ModelFolderError, match=f"model format {found}, this release reads 5"):
+    with pytest.raises(ModelFolderError, match=f"model format {found}, this release reads 6"):
         ModelFolder.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 5}', "{"])
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 6}', "{"])
 def test_a_manifest_that_is_none_is_named(model, tmp_path, content):
     model.save(tmp_path / "model")
     (tmp_path / "model" / MANIFEST).write_text(content)

@@ -162,9 +162,11 @@ def test_when_an_item_was_had_last_is_a_sessions_newest_time_however_they_came()
     newest: dict[tuple[int, int], int] = {}
     for session, code, time in zip(sessions.tolist(), codes.tolist(), times.tolist(), strict=True):
         newest[code, session] = time
-    found = fitted.newest(np.arange(9, dtype=np.int32), np.array([1, 4, 30]))
+    found = fitted.newest(np.arange(9, dtype=np.int32), np.array([1, 4, 30, 0]))
     for code in range(8):
         of_it = sorted((time for (item, _), time in newest.items() if item == code), reverse=True)
         far = of_it[29] if len(of_it) >= 30 else -1
-        assert found[code].tolist() == [of_it[0], of_it[3], far]
-    assert found[8].tolist() == [-1] * 3
+        assert found[code].tolist() == [of_it[0], of_it[3], far, of_it[-1]]
+    assert found[8].tolist() == [-1] * 4
+    assert fitted.oldest() == min(newest.values())
+    assert SessionKnn(Vocabulary()).oldest() == -1

@@ -288,12 +288,19 @@ def test_what_a_forest_is_told_of_a_candidate(trained: tuple[Path, Path, dict[st
     for place, name in enumerate(("since_last", "since_fourth")):
         hours = (shop.counts.latest - times[:, place]) / 3_600_000
         assert told[name] == pytest.approx(np.log1p(hours), abs=1e-5)
+    first = shop.knn.newest(codes[[1, 2, 0]], np.array([0]))[:, 0]
+    whole = shop.counts.latest - shop.knn.oldest()
+    assert told["age_share"] == pytest.approx((shop.counts.latest - first) / whole, abs=1e-6)
+    assert 0 < min(told["age_share"]) <= max(told["age_share"]) <= 1
+    pot = shop.counts.latest - shop.knn.newest(known[1:], np.array([0]))[0, 0]
+    assert told["newest_age_share"] == pytest.approx([pot / whole] * 3, abs=1e-6)
     even = shop.counts.together(known, np.ones(2), 100)
     by_code = dict(zip(even.codes.tolist(), even.scores.tolist(), strict=True))
     assert told["counts_even"] == pytest.approx(
         [by_code.get(code, 0.0) for code in codes[[1, 2, 0]].tolist()], abs=1e-6
     )
     nothing = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known[:0], shop)
+    assert nothing.rows[:, FEATURES.index("newest_age_share")].tolist() == [-1] * 3
     for name in ("text_last", "counts_last", "brand_last", "category_share"):
         assert not nothing.rows[:, FEATURES.index(name)].any()
 
@@ -312,6 +319,7 @@ def test_what_a_forest_is_told_of_what_candidate_and_history_have_in_common() ->
     assert seen["category_share"] == pytest.approx([0.36 / whole, 0.6 / whole, 0], abs=1e-6)
     assert seen["section_share"] == pytest.approx([0.96 / whole, 0.96 / whole, 0], abs=1e-6)
     assert seen["since_last"] == seen["since_fourth"] == [NEVER] * 3  # nobody has had them
+    assert seen["age_share"] == [-1] * 3
 
 
 def test_items_that_facts_join_with_the_history_are_candidates_and_ranked_once_more_and_the_forest_is_told() -> None:
