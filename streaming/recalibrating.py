@@ -29,6 +29,7 @@ class _Spoken:
     items: tuple[Hashable, ...]
     scores: tuple[float, ...]
     chance: float | None
+    unheard: int
     left: int = HORIZON_EVENTS
     came: set[Hashable] = field(default_factory=set)
 
@@ -51,7 +52,13 @@ class Recalibration:
         return len(self._order)
 
     def said(
-        self, session: str, time: int, items: Sequence[Hashable], scores: Sequence[float], chance: float | None
+        self,
+        session: str,
+        time: int,
+        items: Sequence[Hashable],
+        scores: Sequence[float],
+        chance: float | None,
+        unheard: int = 0,
     ) -> None:
         """A ranking would offer these.
 
@@ -59,16 +66,19 @@ class Recalibration:
             time: of the event that it was made at, ms since the epoch.
             scores: of the items, uncorrected.
             chance: that any of them comes, uncorrected; None: there is no gate.
+            unheard: the session's events before it that `met` has yet to tell of; they are no answer to it.
         """
         if len(self._order) < self._most:
-            spoken = _Spoken(session, time, tuple(items), tuple(scores), chance)
+            spoken = _Spoken(session, time, tuple(items), tuple(scores), chance, unheard)
             self._order.append(spoken)
             self._open.setdefault(session, []).append(spoken)
 
     def met(self, session: str, item: Hashable, time: int) -> None:
         """A session's event on an item: what was said before it hears of it, and what is over is learned from."""
         for spoken in self._open.get(session, ()):
-            if spoken.left and time - spoken.time <= HORIZON_MS:
+            if spoken.unheard:
+                spoken.unheard -= 1
+            elif spoken.left and time - spoken.time <= HORIZON_MS:
                 spoken.left -= 1
                 if item in spoken.items:
                     spoken.came.add(item)

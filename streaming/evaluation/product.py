@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,6 +164,7 @@ class Product:
         self._tags = {number: session_tag(session) for number, session in sessions.items()}
         noted = self._workshop.recalibrate and self._teach and not self._changed
         self._recalibration = Recalibration() if noted else None
+        self._learned = Counter(part.sessions.tolist())  # events of each session
         if self.name == SHUFFLED:
             self._shuffle()
 
@@ -194,9 +195,9 @@ class Product:
         best = places[np.argsort(-z[places], kind="stable")[: gating.OFFERS]]
         acts = self._acts(raw, z, probabilities, best, history)
         if self._recalibration is not None:
-            self._recalibration.said(
-                str(moment.session), moment.time, codes[best].tolist(), probabilities[best].tolist(), acts
-            )
+            said, scores = codes[best].tolist(), probabilities[best].tolist()
+            unheard = max(0, len(moment.items) - self._learned[moment.session])  # of a day that is learned whole
+            self._recalibration.said(str(moment.session), moment.time, said, scores, acts, unheard)
             probabilities = self._recalibration.offers.apply(probabilities)
             acts = None if acts is None else self._recalibration.predictions.apply_one(acts)
         return Ranked(codes, z, probabilities, acts)
@@ -221,6 +222,7 @@ class Product:
         """As the protocol says."""
         if self._recalibration is not None:
             self._recalibration.met(str(passed.session), passed.item, passed.time)
+            self._learned[passed.session] += 1
         had = self._histories.setdefault(passed.session, deque(maxlen=MEMORY))
         had.append((self._catalogue.id(passed.item), passed.time))
         items, times = [item for item, _ in had], [time for _, time in had]
