@@ -16,7 +16,7 @@ def head_of(ranking: Ranking, state: SessionState, shop: Shop, *, count: int, re
     """
     candidates, closed = ranking.candidates, barred(state, shop.vocabulary, repeat=repeat)
     picked = pick(
-        candidates.order(),
+        candidates.order,
         candidates.codes,
         candidates.scores,
         shop.shelf,

@@ -110,7 +110,7 @@ class Candidate(NamedTuple):
     """The items of the history, by number, that `counts` and `neighbours` owe most to; -1: none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scored:
     """Candidates as columns, in no order of their own. Of some 300 a few dozen are looked at, and ten are offered."""
 
@@ -123,8 +123,9 @@ class Scored:
     evidence: Evidence
     """(2, candidates): as `Candidate.pair` and `Candidate.alike`."""
 
+    @cached_property
     def order(self) -> Places:
-        """Places, best first, ties by item id."""
+        """Places, best first, ties by item id; read only."""
         order: Places = (-self.z).argsort()
         for begin, end in tied(self.z, order):
             order[begin:end] = sorted(order[begin:end].tolist(), key=self._id)
@@ -142,7 +143,7 @@ class Scored:
 
     def __iter__(self) -> Iterator[Candidate]:
         """Best first."""
-        return iter(self.at(self.order()))
+        return iter(self.at(self.order))
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,7 @@ def select(
             return Selection([], [], None, 0.0)
         leading = code, leads[0].score
     picked = pick(
-        candidates.order(),
+        candidates.order,
         codes,
         candidates.scores,
         shop.shelf,
