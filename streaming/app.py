@@ -44,7 +44,7 @@ from streaming.switching import Switching
 from streaming.telemetry import Metrics
 from streaming.text_encoder import TextEncoders
 from streaming.watchdog import Progress, Watchdog
-from streaming.writing import FencedProducer, FencedTable, LocalState, Transport
+from streaming.writing import LOCAL_OPTIONS, FencedProducer, FencedTable, LocalState, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,12 @@ class WorkerApp(faust.App):
         self.source_names = [settings.topics.prefix + topic.name for topic in topics.SOURCES]
         self.state_topic = topics.changelog(settings.topics)
         self.table = FencedTable(
-            self, name="sessions", key_type=bytes, value_type=bytes, partitions=settings.topics.partitions
+            self,
+            name="sessions",
+            key_type=bytes,
+            value_type=bytes,
+            partitions=settings.topics.partitions,
+            options=LOCAL_OPTIONS,
         )
         self.tables.add(self.table)
         self.local = LocalState(self.table)

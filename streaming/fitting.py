@@ -125,11 +125,7 @@ def choose_on(
         ordered: what comes next is asked for; else all that comes within the horizon, in any order.
         forest: how it is grown; None: none is.
     """
-    # Where nothing is learned meanwhile, an item that nobody had is never right: what it borrows would seem useless.
-    shop.lane.open(bool(held.lessons))
-    found = list(candidates_of(shop, held.moments, settings, held.lessons))
-    shop.lane.open(True)
-    tuned = tune(_samples(shop, found, settings, ordered=ordered), settings.weights, "ndcg_10", caution=0.0)
+    tuned = tune(_samples(shop, held, settings, ordered=ordered), settings.weights, "ndcg_10", caution=0.0)
     weights = dict(zip(PARTS, tuned.weights.tolist(), strict=True))
     least = LEAST_PRIOR * max(weights.values())
     ranking = replace(settings, **weights | {"prior": max(weights["prior"], least)})
@@ -178,7 +174,12 @@ def _right(shop: Shop, moment: Moment, raw: Raw, *, ordered: bool) -> NDArray[np
     return np.isin(raw.codes, shop.vocabulary.codes(coming))
 
 
-def _samples(shop: Shop, found: Sequence[tuple[Moment, Raw]], settings: RankingSettings, *, ordered: bool) -> Samples:
+def _samples(shop: Shop, held: Held, settings: RankingSettings, *, ordered: bool) -> Samples:
+    """What the weights are chosen on."""
+    # Where nothing is learned meanwhile, an item that nobody had is never right: what it borrows would seem useless.
+    shop.lane.open(bool(held.lessons))
+    found = list(candidates_of(shop, held.moments, settings, held.lessons))
+    shop.lane.open(True)
     parts, starts, targets = [], [0], []
     more: list[list[int]] = []
     missed = []

@@ -206,6 +206,16 @@ class FencedProducer(driver.Producer):
             await client.force_metadata_update()
 
 
+LOCAL_OPTIONS = {
+    "write_buffer_size": 8 * 1024 * 1024,
+    "max_write_buffer_number": 2,
+    "target_file_size_base": 16 * 1024 * 1024,
+    "block_cache_size": 8 * 1024 * 1024,
+}
+"""Of RocksDB, for each partition. Faust's are buffers of 64 MB, up to three, and a cache of 2 GB: a worker of many
+partitions would have no bound that matters. What is read often is decoded in `StateStore`."""
+
+
 class FencedTable(Table):
     """The session states: Faust recovers them, `LocalState` reads and writes them."""
 

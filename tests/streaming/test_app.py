@@ -37,6 +37,8 @@ def test_reads_and_writes_through_our_consumer_and_producer(app: WorkerApp) -> N
     for transport in (app.transport, app.producer_transport):  # a consumer itself would bring a thread and its loop
         assert (transport.Consumer, transport.Producer) == (HeldConsumer, FencedProducer)
     assert isinstance(app.table, FencedTable)
+    local = app.table.data.rocksdb_options
+    assert local.write_buffer_size * local.max_write_buffer_number + local.block_cache_size <= 32 * 1024 * 1024
     assert app.table.changelog_topic_name == app.state_topic == "beforehand.worker-sessions-changelog"
 
 
