@@ -7,30 +7,49 @@ import polars as pl
 from numpy.typing import NDArray
 
 from index.adjacency import ITEM, SLOT
-from index.vocabulary import Vocabulary
+from index.vocabulary import Codes, Vocabulary
 
 _LISTS = {"after": pl.UInt32, "weight": pl.Int64, "support": pl.Int32, "low": pl.UInt32, "high": pl.UInt32}
+
+
+PIECE = 8192
+"""Items whose rows are made at once: making them takes several times as much memory as they do."""
 
 
 def rows_to_frame(vocabulary: Vocabulary, table: NDArray[np.void], slots: NDArray[np.void]) -> pl.DataFrame:
     """One row an item that was seen or met, sorted by id: item_id, seen, heat, total, and lists after (row numbers),
     weight, support, low, high, sorted by `after`."""
+    known = (table["seen"] > 0) | (table["total"] > 0)
+    for start in range(0, len(table), PIECE):
+        _, used = _used(table[start : start + PIECE], slots)
+        known[used["after"]] = True
+    codes: Codes = np.flatnonzero(known).astype(np.int32)
+    codes = codes[np.argsort(np.array(vocabulary.ids(codes), dtype=object), kind="stable")]
+    row = np.zeros(len(table), np.int64)
+    row[codes] = np.arange(len(codes))
+    starts = range(0, max(len(codes), 1), PIECE)
+    return pl.concat([_piece(vocabulary, table, slots, codes[start : start + PIECE], row) for start in starts])
+
+
+def _used(table: NDArray[np.void], slots: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """The slots that these rows fill, row by row, each with the place of its row."""
     filled = table["filled"].astype(np.int64)
     before = np.repeat(np.arange(len(table)), filled)
     place = np.arange(len(before)) - np.repeat(np.cumsum(filled) - filled, filled)
-    used = slots[table["start"][before] + place]
-    known = (table["seen"] > 0) | (table["total"] > 0)
-    known[used["after"]] = True
-    codes = np.flatnonzero(known)
-    ids = np.array(vocabulary.ids(codes), dtype=object)
-    codes = codes[np.argsort(ids, kind="stable")]
-    row = np.zeros(len(table), np.int64)
-    row[codes] = np.arange(len(codes))
-    order = np.lexsort((row[used["after"]], row[before]))
+    return before, slots[table["start"][before] + place]
+
+
+def _piece(
+    vocabulary: Vocabulary, table: NDArray[np.void], slots: NDArray[np.void], codes: Codes, row: NDArray[np.int64]
+) -> pl.DataFrame:
+    """The rows of these items. `row`: of each code."""
+    before, used = _used(table[codes], slots)
+    after = row[used["after"]]
+    order = np.lexsort((after, before))
     pairs = pl.DataFrame(
         {
-            "row": row[before][order],
-            "after": row[used["after"]][order],
+            "row": before[order],
+            "after": after[order],
             **{column: used[column][order] for column in ("weight", "support", "low", "high")},
         }
     ).with_columns(pl.col(column).cast(kind) for column, kind in _LISTS.items())

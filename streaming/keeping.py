@@ -154,6 +154,12 @@ def opened(worker: WorkerSettings, load: Callable[[], Texts]) -> tuple[Texts, Sh
     return texts, shop
 
 
+async def _keep_now(shop: Shop, folder: Path, in_model_thread: Callable[..., Awaitable[Any]]) -> None:
+    """Nothing holds the copy any more when it returns: it is some hundred MB of 100,000 items."""
+    learnt: Learnt = await in_model_thread(Learnt.of, shop)
+    await asyncio.to_thread(learnt.save, folder)
+
+
 async def keep(
     worker: WorkerSettings,
     shop: Callable[[], Shop],
@@ -167,9 +173,8 @@ async def keep(
         await asyncio.sleep(worker.keep_s)
         if not worker.learn:
             continue
-        learnt: Learnt = await in_model_thread(Learnt.of, shop())
         try:
-            await asyncio.to_thread(learnt.save, folder)
+            await _keep_now(shop(), folder, in_model_thread)
         except OSError as exc:
             unkept(f"what was learned cannot be kept in {folder}: {exc}")
             logger.warning("what was learned cannot be kept in %s: %s", folder, exc)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index import rows_frame
 from index.co_settings import CoSettings
 from index.cooccurrence import CoOccurrence
 from index.lesson import Lesson
@@ -293,6 +294,16 @@ def test_together_is_the_formula(log, history, n, repeats):
         assert score == pytest.approx(expected[item])
         largest = max(part for part, _ in parts[item])
         assert {because: part for part, because in parts[item]}[evidence] == pytest.approx(largest)
+
+
+@settings(deadline=None)
+@given(LOGS, SETTINGS, st.integers(1, 5))
+def test_a_frame_is_the_same_however_many_items_are_made_at_once(log, options, piece):
+    table = fit_log(log, options)
+    whole = table.to_frame()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rows_frame, "PIECE", piece)
+        assert table.to_frame().equals(whole)
 
 
 @settings(deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,10 +159,11 @@ def test_a_snapshot_comes_now_and_then_and_a_full_disk_stops_nothing(
     shop = learned(model_at(tmp_path / "model", *PAST), 3)
     worker = WorkerSettings(data_dir=tmp_path, keep_s=0.01)
     unkept: list[str | None] = []
-    saved, times = Learnt.save, []
+    saved, times, copies = Learnt.save, [], []
 
     def full_at_first(self: Learnt, folder: Path) -> None:
         times.append(folder)
+        copies.append(weakref.ref(self.counts))
         if len(times) == 1:
             raise OSError(28, "No space left on device")
         saved(self, folder)
@@ -171,8 +173,8 @@ def test_a_snapshot_comes_now_and_then_and_a_full_disk_stops_nothing(
 
     async def some() -> None:
         task = asyncio.ensure_future(keep(worker, lambda: shop, here, unkept.append))
-        while len(times) < 3:
-            await asyncio.sleep(0.01)
+        while len(times) < 3 or copies[-1]() is not None:  # between two, the copy is not held
+            await asyncio.sleep(0.001)
         task.cancel()
 
     monkeypatch.setattr(Learnt, "save", full_at_first)
