@@ -19,7 +19,7 @@ class Turns:
     at once: while a round is under way each would bring a record or two, and each costs worker and broker as much as
     one that brings them all. So a fetch that brought something ends the turn, and the round that works it off gives
     the next as it sends its states, so that the fetch comes back before it is over. A worker that is idle has a fetch
-    waiting.
+    waiting. The turn is one for all nodes: a round is made of what they brought together.
     """
 
     def __init__(self, in_rounds: Callable[[], bool], patience_s: float = FETCH_PATIENCE_S) -> None:
