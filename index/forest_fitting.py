@@ -62,7 +62,7 @@ class Lists:
         starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
         has = np.zeros(len(self.sizes), np.bool_)
         has[self.sizes > 0] = np.add.reduceat(self.right, starts[self.sizes > 0]) > 0
-        return self.some(has)
+        return self if has.all() else self.some(has)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def grow(
 
 def _dataset(lists: Lists, names: Sequence[str], like: Any = None) -> Any:
     return lightgbm.Dataset(
-        lists.rows.astype(np.float64),
+        lists.rows,
         lists.right.astype(np.int32),
         group=lists.sizes,
         reference=like,

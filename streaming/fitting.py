@@ -29,6 +29,7 @@ from index.lesson import Lesson
 from index.session_knn import SessionKnn
 from index.tables import TableSettings
 from index.tuning import Samples, Tuned, tune
+from index.vocabulary import Codes
 from streaming import gating
 from streaming.forest_choice import Asked, grow_forest
 from streaming.gating import HORIZON_MS
@@ -114,6 +115,18 @@ class Chosen:
     """What was tried and what came of it, by name, as plain values."""
 
 
+class _Shown(NamedTuple):
+    """A moment, and of its candidates what their chances are told by."""
+
+    moment: Moment
+    codes: Codes
+    parts: NDArray[np.float32]
+    """(candidates, parts), not weighed; half as wide as the engine has them, for there are millions."""
+    context: tuple[float, ...]
+    allowed: NDArray[np.bool_]
+    """(candidates,): which could have been offered."""
+
+
 def choose_on(
     held: Held, shop: Shop, settings: RankingSettings, *, ordered: bool, forest: ForestSettings | None = None
 ) -> Chosen:
@@ -129,21 +142,21 @@ def choose_on(
     weights = dict(zip(PARTS, tuned.weights.tolist(), strict=True))
     least = LEAST_PRIOR * max(weights.values())
     ranking = replace(settings, **weights | {"prior": max(weights["prior"], least)})
-    shown, allowed, scores, asked = [], [], [], []
+    shown: list[_Shown] = []
+    scores, asked = [], []
     # Endings say nothing of an order, and as much as others of how often something comes.
     for moment, raw in candidates_of(shop, [*held.moments, *held.endings], ranking, held.lessons):
         z, may = (raw.parts * ranking.weights).sum(axis=1).round(DIGITS), _allowed(shop, moment, raw, ranking)
-        shown.append((moment, raw))
-        allowed.append(may)
+        shown.append(_Shown(moment, raw.codes, raw.parts.astype(np.float32), raw.context, may))
         scores.append(z)
         if forest is not None:
             best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
             asked.append(Asked(z, best, may, _right(shop, moment, raw, ordered=ordered)))
     grown = None
     if forest is not None and asked:
-        grown = grow_forest(asked, _folds([moment for moment, _ in shown]), forest)
+        grown = grow_forest(asked, _folds([each.moment for each in shown]), forest)
     if grown is not None:
-        calibration, gate = _trusted(shop, shown, allowed, grown.out_of_fold, ranking)
+        calibration, gate = _trusted(shop, shown, grown.out_of_fold, ranking)
         if calibration.calibrated:
             curves = tuple(
                 Curve(name, "ndcg_10", "trees", [float(n + 1) for n in range(len(told))], told)
@@ -159,7 +172,7 @@ def choose_on(
                 forest=grown.forest,
                 curves=curves,
             )
-    calibration, gate = _trusted(shop, shown, allowed, scores, ranking)
+    calibration, gate = _trusted(shop, shown, scores, ranking)
     return Chosen(ranking, calibration, gate, tuned, len(held.moments), shop.tables.settings)
 
 
@@ -178,15 +191,14 @@ def _samples(shop: Shop, held: Held, settings: RankingSettings, *, ordered: bool
     """What the weights are chosen on."""
     # Where nothing is learned meanwhile, an item that nobody had is never right: what it borrows would seem useless.
     shop.lane.open(bool(held.lessons))
-    found = list(candidates_of(shop, held.moments, settings, held.lessons))
-    shop.lane.open(True)
-    parts, starts, targets = [], [0], []
+    moments, parts, starts, targets = [], [], [0], []
     more: list[list[int]] = []
     missed = []
-    for moment, raw in found:
+    for moment, raw in candidates_of(shop, held.moments, settings, held.lessons):
         kept = _allowed(shop, moment, raw, settings)
         codes = raw.codes[kept]
-        parts.append(raw.parts[kept])
+        moments.append(moment)
+        parts.append(raw.parts[kept].astype(np.float32))
         starts.append(starts[-1] + len(codes))
         coming = dict.fromkeys(item for item, _ in moment.coming[: 1 if ordered else None])
         places = [
@@ -196,61 +208,60 @@ def _samples(shop: Shop, held: Held, settings: RankingSettings, *, ordered: bool
         targets.append(places[0])
         more.append([place for place in places[1:] if place >= 0])
         missed.append(places[1:].count(-1))
-    folds = _folds([moment for moment, _ in found])
+    shop.lane.open(True)
     return Samples.of(
-        np.concatenate(parts).astype(np.float32) if parts else np.empty((0, len(PARTS)), np.float32),
+        np.concatenate(parts) if parts else np.empty((0, len(PARTS)), np.float32),
         np.array(starts),
         np.array(targets, np.int64),
         more=more,
         missed=np.array(missed, np.int64),
-        folds=folds,
+        folds=_folds(moments),
     )
 
 
 def _trusted(
     shop: Shop,
-    found: Sequence[tuple[Moment, Raw]],
-    allowed: Sequence[NDArray[np.bool_]],
+    found: Sequence[_Shown],
     ordered_by: Sequence[Column],
     settings: RankingSettings,
 ) -> tuple[Calibration, Gate]:
     """What scores are worth as probabilities of each offer, and of the whole.
 
     Args:
-        allowed: of each moment, which candidates could have been offered.
         ordered_by: of each moment, (candidates,), what they are ordered by.
     """
     if not found:
         why = "no moments to calibrate on, expected sessions of two events or more"
         return Calibration.none(why), Gate.none(why)
-    tops = [_top(may, order) for may, order in zip(allowed, ordered_by, strict=True)]
+    tops = [_top(each.allowed, order) for each, order in zip(found, ordered_by, strict=True)]
     scores = [order[top].round(DIGITS) for order, top in zip(ordered_by, tops, strict=True)]
     hits, sessions = [], []
-    for (moment, raw), top in zip(found, tops, strict=True):
+    for (moment, codes, *_), top in zip(found, tops, strict=True):
         soon = [item for item, time in moment.coming if time - moment.time <= HORIZON_MS]
-        hits.append(np.isin(raw.codes[top], shop.vocabulary.codes(soon)))
+        hits.append(np.isin(codes[top], shop.vocabulary.codes(soon)))
         sessions.append(xxh3_64_intdigest(moment.session.encode()) >> 1)
     sizes = [len(top) for top in tops]
     calibration = calibrate(
         np.concatenate(scores),
-        np.repeat(np.array([raw.context for _, raw in found]), sizes, axis=0),
+        np.repeat(np.array([each.context for each in found]), sizes, axis=0),
         np.concatenate(hits),
         np.repeat(np.array(sessions, np.int64), sizes),
     )
     if not calibration.calibrated:
         return calibration, Gate.none(f"scores are not calibrated: {calibration.why}")
-    spoken = [number for number, size in enumerate(sizes) if size]
     rows = [
         gating.features(
-            calibration.apply(scores[number], found[number][1].context).tolist(),
-            scores[number][: gating.OFFERS].tolist(),
-            (found[number][1].parts[tops[number][0]] * settings.weights).tolist(),
-            found[number][1].context,
-            found[number][0].history,
+            calibration.apply(score, each.context).tolist(),
+            score[: gating.OFFERS].tolist(),
+            (each.parts[top[0]] * settings.weights).tolist(),
+            each.context,
+            each.moment.history,
         )
-        for number in spoken
+        for each, top, score in zip(found, tops, scores, strict=True)
+        if len(top)
     ]
-    right = np.array([hits[number][: gating.OFFERS].any() for number in spoken], np.bool_)
+    spoken = np.array(sizes) > 0
+    right = np.array([hit[: gating.OFFERS].any() for hit in hits], np.bool_)[spoken]
     return calibration, fit_gate(gating.FEATURES, np.array(rows), right, np.array(sessions, np.int64)[spoken])
 
 

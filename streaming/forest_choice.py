@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.candidates import Column
-from index.forest import Forest
+from index.forest import Features, Forest
 from index.forest_fitting import ForestSettings, Lists, grow
 from index.rank_metrics import kind_and_depth, values
 from streaming.reranking import FEATURES, RISING, Shortlist, reordered
@@ -30,6 +30,11 @@ class Asked:
     """(m,): which could have been offered."""
     right: NDArray[np.bool_]
     """(m,): which came."""
+
+    def told(self) -> tuple[Features, NDArray[np.bool_]]:
+        """Rows of the best that could have been offered, and which of them came."""
+        kept = self.allowed[self.best.places]
+        return self.best.rows[kept], self.right[self.best.places][kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,11 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     Args:
         folds: (moments,): 0 or 1. Moments of one session belong into one fold.
     """
-    lists = _lists(asked)
-    halves = [lists.some(folds == fold) for fold in (0, 1)]
-    if min(len(half.answered().sizes) for half in halves) < LEAST // 2:
+    answered = np.array([moment.told()[1].any() for moment in asked])
+    if not asked or np.bincount(folds[answered], minlength=2).min() < LEAST // 2:
         return None
+    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has])
+    halves = [lists.some(folds[answered] == fold) for fold in (0, 1)]
     grown = [grow(halves[1 - fold], RISING, settings, aside=halves[fold], names=FEATURES) for fold in (0, 1)]
     trees = _enough([each.forest for each in grown], halves, np.mean([each.ndcg_10 for each in grown], axis=0))
     whole = grow(lists, RISING, replace(settings, trees=trees), names=FEATURES)
@@ -70,12 +76,9 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
 
 
 def _lists(asked: Sequence[Asked]) -> Lists:
-    kept = [moment.allowed[moment.best.places] for moment in asked]
-    return Lists(
-        np.concatenate([moment.best.rows[chosen] for moment, chosen in zip(asked, kept, strict=True)]),
-        np.array([int(chosen.sum()) for chosen in kept], np.int64),
-        np.concatenate([moment.right[moment.best.places][chosen] for moment, chosen in zip(asked, kept, strict=True)]),
-    )
+    """Of moments that have what came among their best: no others teach anything, and they are most of the memory."""
+    rows, right = zip(*(moment.told() for moment in asked), strict=True)
+    return Lists(np.concatenate(rows), np.array([len(each) for each in right], np.int64), np.concatenate(right))
 
 
 def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> int:
@@ -90,7 +93,7 @@ def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> 
     less = np.concatenate(
         [
             _ndcg_10(forest.first(best), half) - _ndcg_10(forest, half)
-            for forest, half in zip(grown, (each.answered() for each in halves), strict=True)
+            for forest, half in zip(grown, halves, strict=True)
         ]
     )
     return best if less.mean() > 2 * less.std() / np.sqrt(len(less)) else every
