@@ -3,7 +3,8 @@ stands among the others."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -42,7 +43,6 @@ TIE = 1e-3
 
 PARTS = ("counts", "neighbours", *BLOCKS)
 """What a score is made of, in this order everywhere."""
-_SEQUENCE = PARTS.index("sequence")
 FEATURES = (
     *PARTS,
     "score", "place",
@@ -65,6 +65,10 @@ where it does not. `counts_last`: counts of the newest item alone. `brand_last`:
 hours) from the last session that had it, the fourth last, the sixteenth, to the newest event that was learned; `NEVER`
 where there was none. `age_share`: from the first session that had it to then, of all the time that is kept: 0 to 1, and
 -1 where none had it; `newest`: of the newest item."""
+_Columns = namedtuple("_Columns", FEATURES)  # type: ignore[misc]
+AT: Any = _Columns(*range(len(FEATURES)))
+"""Column of each feature by its name, also for compiled code."""
+TEXT, BEHAVIOUR, SEQUENCE = (BLOCKS.index(name) for name in ("text", "behaviour", "sequence"))
 _MORE = {
     *PARTS[:-1],
     *(name for name in FEATURES if name.endswith(("_behind", "_last", "_recent"))),
@@ -100,7 +104,7 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     shares = _shares(codes, *shop.links.around(known, fading=FADING))
     expected = EXPECTED if shop.layout.sequence else 0
     rising = np.sort(shop.knn.rising(ON_THE_RISE))
-    places = _chosen(codes, z, parts[:, _SEQUENCE], shares[:, 1], rising, expected)
+    places = _chosen(codes, z, parts[:, AT.sequence], shares[:, 1], rising, expected)
     chosen = codes[places]
     recent = known[::-1][:RECENT]
     blocks = shop.layout.blocks
@@ -111,12 +115,12 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     last = shop.counts.seen(recent[:1])[0] if len(recent) else 0
     after = shop.counts.together(recent[:1], np.ones(len(recent[:1])), TOGETHER)
     rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
-    _add_scores(rows, 27, chosen, after.codes, after.scores)
-    rows[:, 28] = rows[:, 27] - rows[:, 27].max(initial=0.0)
+    _add_scores(rows, AT.counts_last, chosen, after.codes, after.scores)
+    rows[:, AT.counts_last_behind] = rows[:, AT.counts_last] - rows[:, AT.counts_last].max(initial=0.0)
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
-    rows[:, 35:37] = shares[places]
+    rows[:, AT.links_last : AT.links_share + 1] = shares[places]
     even = shop.counts.together(known, np.ones(len(known)), TOGETHER)
-    _add_scores(rows, 37, chosen, even.codes, even.scores)
+    _add_scores(rows, AT.counts_even, chosen, even.codes, even.scores)
     _add_ages(rows, shop.knn.newest(np.append(chosen, recent[:1]), RANKS), shop.counts.latest, shop.knn.oldest())
     return Shortlist(places, rows)
 
@@ -179,34 +183,38 @@ def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
     count, width = parts.shape
-    rows = np.zeros((count, 43), np.float32)
+    rows = np.zeros((count, len(AT)), np.float32)
     best = np.zeros(width)
     for place in range(count):
         for part in range(width):
             best[part] = max(best[part], parts[place, part])
-    order = np.argsort(-parts[:, 5])
+    order = np.argsort(-parts[:, AT.sequence])
     for place in range(count):
         row = rows[place]
         for part in range(width):
             row[part] = parts[place, part]
-        row[7], row[8] = z[place], place
-        row[9] = z[place] - z[0]
-        row[10], row[11] = parts[place, 0] - best[0], parts[place, 1] - best[1]
-        row[12], row[13] = parts[place, 2] - best[2], parts[place, 5] - best[5]
-        row[14] = count
+        row[AT.score], row[AT.place] = z[place], place
+        row[AT.score_behind] = z[place] - z[0]
+        row[AT.counts_behind] = parts[place, AT.counts] - best[AT.counts]
+        row[AT.neighbours_behind] = parts[place, AT.neighbours] - best[AT.neighbours]
+        row[AT.text_behind] = parts[place, AT.text] - best[AT.text]
+        row[AT.sequence_behind] = parts[place, AT.sequence] - best[AT.sequence]
         if len(alike):
-            row[15], row[17], row[18] = alike[0, place, 0], alike[0, place, 3], alike[0, place, 2]
-            row[16] = alike[0, place, 0]
+            row[AT.text_last], row[AT.sequence_last] = alike[0, place, TEXT], alike[0, place, SEQUENCE]
+            row[AT.behaviour_last] = alike[0, place, BEHAVIOUR]
+            row[AT.text_recent] = alike[0, place, TEXT]
             for other in range(1, len(alike)):
-                row[16] = max(row[16], alike[other, place, 0])
-        row[19], row[20], row[21] = np.log1p(seen[place]), np.log1p(last), len(known)
-        row[22], row[23], row[24], row[25] = best[0], best[1], best[2], best[5]
+                row[AT.text_recent] = max(row[AT.text_recent], alike[other, place, TEXT])
+        row[AT.log_seen], row[AT.log_seen_last] = np.log1p(seen[place]), np.log1p(last)
+        row[AT.history] = len(known)
+        row[AT.best_counts], row[AT.best_neighbours] = best[AT.counts], best[AT.neighbours]
+        row[AT.best_text], row[AT.best_sequence] = best[AT.text], best[AT.sequence]
         for back in range(1, len(known) + 1):
             if known[len(known) - back] == codes[place]:
-                row[26] = 1.0 / back
+                row[AT.steps_back] = 1.0 / back
                 break
     for number in range(count):
-        rows[order[number], 14] = number
+        rows[order[number], AT.sequence_place] = number
     return rows
 
 
@@ -227,9 +235,11 @@ def _add_ages(rows: Features, times: NDArray[np.int64], latest: int, oldest: int
     for place in range(len(rows)):
         for rank in range(3):
             age = max(0, latest - times[place, rank]) / HOUR_MS
-            rows[place, 38 + rank] = np.log1p(age) if times[place, rank] >= 0 else NEVER
-        rows[place, 41] = _share_of_time(times[place, 3], latest, oldest)
-        rows[place, 42] = _share_of_time(times[-1, 3], latest, oldest) if len(times) > len(rows) else -1.0
+            rows[place, AT.since_last + rank] = np.log1p(age) if times[place, rank] >= 0 else NEVER
+        rows[place, AT.age_share] = _share_of_time(times[place, 3], latest, oldest)
+        rows[place, AT.newest_age_share] = (
+            _share_of_time(times[-1, 3], latest, oldest) if len(times) > len(rows) else -1.0
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -248,7 +258,7 @@ def _add_shared(rows: Features, own: Attributes, known: Attributes) -> None:
                 if own[place, kind] != 0 and own[place, kind] == known[back, kind]:
                     shared += weight
                     if back == len(known) - 1:
-                        rows[place, 29 + 2 * kind] = 1.0
+                        rows[place, AT.brand_last + 2 * kind] = 1.0
                 weight *= FADING
             if total > 0.0:
-                rows[place, 30 + 2 * kind] = shared / total
+                rows[place, AT.brand_share + 2 * kind] = shared / total
