@@ -29,7 +29,6 @@ class _Spoken:
     items: tuple[Hashable, ...]
     scores: tuple[float, ...]
     chance: float | None
-    unheard: int
     left: int = HORIZON_EVENTS
     came: set[Hashable] = field(default_factory=set)
 
@@ -58,7 +57,6 @@ class Recalibration:
         items: Sequence[Hashable],
         scores: Sequence[float],
         chance: float | None,
-        unheard: int = 0,
     ) -> None:
         """A ranking would offer these.
 
@@ -66,19 +64,16 @@ class Recalibration:
             time: of the event that it was made at, ms since the epoch.
             scores: of the items, uncorrected.
             chance: that any of them comes, uncorrected; None: there is no gate.
-            unheard: the session's events before it that `met` has yet to tell of; they are no answer to it.
         """
         if len(self._order) < self._most:
-            spoken = _Spoken(session, time, tuple(items), tuple(scores), chance, unheard)
+            spoken = _Spoken(session, time, tuple(items), tuple(scores), chance)
             self._order.append(spoken)
             self._open.setdefault(session, []).append(spoken)
 
     def met(self, session: str, item: Hashable, time: int) -> None:
         """A session's event on an item: what was said before it hears of it, and what is over is learned from."""
         for spoken in self._open.get(session, ()):
-            if spoken.unheard:
-                spoken.unheard -= 1
-            elif spoken.left and time - spoken.time <= HORIZON_MS:
+            if spoken.left and time - spoken.time <= HORIZON_MS:
                 spoken.left -= 1
                 if item in spoken.items:
                     spoken.came.add(item)

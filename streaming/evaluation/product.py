@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,16 @@ def _histories(part: TrainingPart) -> dict[int, deque[tuple[str, int]]]:
     return histories
 
 
+class _Said(NamedTuple):
+    """What `Recalibration.said` is told."""
+
+    session: str
+    time: int
+    items: list[int]
+    scores: list[float]
+    chance: float | None
+
+
 class Product:
     """The ranking that a worker makes at the newest event, before anything is held back."""
 
@@ -165,6 +176,7 @@ class Product:
         noted = self._workshop.recalibrate and self._teach and not self._changed
         self._recalibration = Recalibration() if noted else None
         self._learned = Counter(part.sessions.tolist())  # events of each session
+        self._unsaid: defaultdict[int, deque[tuple[int, _Said]]] = defaultdict(deque)
         if self.name == SHUFFLED:
             self._shuffle()
 
@@ -195,9 +207,9 @@ class Product:
         best = places[np.argsort(-z[places], kind="stable")[: gating.OFFERS]]
         acts = self._acts(raw, z, probabilities, best, history)
         if self._recalibration is not None:
-            said, scores = codes[best].tolist(), probabilities[best].tolist()
-            unheard = max(0, len(moment.items) - self._learned[moment.session])  # of a day that is learned whole
-            self._recalibration.said(str(moment.session), moment.time, said, scores, acts, unheard)
+            said = _Said(str(moment.session), moment.time, codes[best].tolist(), probabilities[best].tolist(), acts)
+            self._unsaid[moment.session].append((len(moment.items), said))
+            self._say(self._recalibration, moment.session)
             probabilities = self._recalibration.offers.apply(probabilities)
             acts = None if acts is None else self._recalibration.predictions.apply_one(acts)
         return Ranked(codes, z, probabilities, acts)
@@ -223,12 +235,20 @@ class Product:
         if self._recalibration is not None:
             self._recalibration.met(str(passed.session), passed.item, passed.time)
             self._learned[passed.session] += 1
+            self._say(self._recalibration, passed.session)
         had = self._histories.setdefault(passed.session, deque(maxlen=MEMORY))
         had.append((self._catalogue.id(passed.item), passed.time))
         items, times = [item for item, _ in had], [time for _, time in had]
         context = lesson_context(items, times, CONTEXT)
         lesson = Lesson(items[-1], context, LOG_KINDS[passed.kind], passed.time, self._tag(passed.session), passed.user)
         self._shop.observe(lesson)
+
+    def _say(self, recalibration: Recalibration, session: int) -> None:
+        """Tells what was said once all events before it are learned, for those of a day are learned when it is over:
+        else they would be taken for what came of it."""
+        unsaid = self._unsaid[session]
+        while unsaid and unsaid[0][0] <= self._learned[session]:
+            recalibration.said(*unsaid.popleft()[1])
 
     def _tag(self, session: int) -> int:
         """What a session is called in the tables; of one that the part has not, its number."""

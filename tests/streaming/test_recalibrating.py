@@ -54,16 +54,6 @@ def test_five_events_and_half_an_hour_are_the_horizon() -> None:
     assert len(predictions.told) == 1
 
 
-def test_what_came_before_and_is_told_late_is_no_answer() -> None:
-    """As where a day is evaluated whole: all of it is asked, then all of it is told."""
-    recalibration, offers, _ = listening()
-    for place in range(1, 7):
-        recalibration.said("s", 0, ["tea"], [place / 10], None, unheard=place)
-    for item in ("tea", "a", "b", "c", "d", "e", "tea", "f", "g", "h", "i", "j"):
-        recalibration.met("s", item, 0)
-    assert offers.told == [(0.1, False), *[(place / 10, True) for place in range(2, 7)]]
-
-
 def test_another_session_passes_the_time_and_nothing_else() -> None:
     recalibration, offers, _ = listening()
     recalibration.said("s", 0, ["tea"], [0.4], None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,6 +20,7 @@ from streaming.evaluation.moments import Split
 from streaming.evaluation.product import Product, Workshop
 from streaming.evaluation.protocols import temporal
 from streaming.holdout import MOMENTS
+from streaming.recalibrating import Recalibration
 from streaming.shop import ShopInfo
 from tests.stories.small_shop import Visitor, engine_for
 from tests.streaming.evaluation.logs import START
@@ -33,7 +37,7 @@ def replay() -> tuple[Log, Split, Workshop]:
     chance, rows = np.random.default_rng(3), []
     for number in range(SESSIONS):
         item, faithful = int(chance.integers(len(ITEMS))), 0.75 if number < SESSIONS * 2 / 3 else 0.35
-        for place in range(1 + int(chance.integers(5))):
+        for place in range(1 + int(chance.integers(9))):
             rows.append((f"s{number}", START + (number * HOUR + place * 30) * 1000, ITEMS[item]))
             item = (item + 1) % len(ITEMS) if chance.random() < faithful else int(chance.integers(len(ITEMS)))
     frame = pl.DataFrame(rows, schema=["session_id", "time", "item_id"], orient="row").with_columns(
@@ -84,6 +88,36 @@ def test_a_recalibration_makes_good_what_drift_made_wrong(replay: tuple[Log, Spl
         assert error < errors[False][name] * 0.7, name
     plain = ask_all(split, [Entry(Product(workshop, teach=True), "product", teach=True)])
     assert (plain[0].answers.lists == lists).all()  # the order is nobody's business
+
+
+def test_what_was_before_a_moment_and_is_learned_after_it_is_no_answer_to_it(
+    replay: tuple[Log, Split, Workshop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a day is asked about whole before any of it is learned."""
+    log, split, workshop = replay
+    said: list[tuple[str, int, frozenset[Hashable]]] = []
+    came: list[bool] = []
+
+    class Noting(Recalibration):
+        def said(
+            self, session: str, time: int, items: Sequence[Hashable], scores: Sequence[float], chance: float | None
+        ) -> None:
+            said.append((session, time, frozenset(items)))
+            super().said(session, time, items, scores, chance)
+
+    def heard(correction: Correction, chances: Sequence[float], hits: Sequence[bool]) -> None:
+        came.extend(hits if len(chances) == 1 else [])
+
+    monkeypatch.setattr(workshop, "recalibrate", True)
+    monkeypatch.setattr("streaming.evaluation.product.Recalibration", Noting)
+    monkeypatch.setattr(Correction, "hear", heard)
+    product = Product(workshop, teach=True)
+    product.fit(split.part)
+    ask_and_teach(product, replace(split, by_day=True))
+    moments = zip(split.moments, coming(log, split), strict=True)
+    soon = {(str(moment.session), moment.time): items for moment, items in moments}
+    assert len(came) > 500
+    assert came == [bool(items & soon[session, time]) for session, time, items in said[: len(came)]]
 
 
 def test_a_frozen_product_is_not_corrected(
