@@ -9,7 +9,6 @@ Both start the same. Importing this module builds nothing; the app is made on fi
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import Any
 
 import faust
 
-from streaming import codec, connections, keeping, topics
+from streaming import codec, connections, keeping, memory, topics
 from streaming.batcher import Batcher
 from streaming.broadcast import Broadcast
 from streaming.codec import DecodeError
@@ -50,10 +49,6 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 
-COLLECT_EVERY = 20_000, 20, 50
-"""Objects made after which the youngest are looked through for cycles, of which hardly any are made; Python: 700. The
-other two: how often one generation is looked through before the next is, too."""
-
 
 class WorkerApp(faust.App):
     """The Faust app and what it is made of. Built by `create_app`."""
@@ -63,6 +58,7 @@ class WorkerApp(faust.App):
 
     def assemble(self, settings: Settings, metrics: Metrics) -> None:
         """Make the parts and join them. Loads the model: some seconds."""
+        memory.return_what_is_freed()
         self.settings = settings
         self.was_ready = False
         self._taken_over: int | None = None
@@ -215,9 +211,7 @@ class WorkerApp(faust.App):
         await self.broadcast.caught_up.wait()
         await self.in_model_thread(rehearse, self.shop)
         self._rehearsed = True
-        gc.collect()
-        gc.freeze()  # what was loaded stays: the collector need not look at it again
-        gc.set_threshold(*COLLECT_EVERY)
+        memory.settle()
         self._release()
         await asyncio.Event().wait()
 
