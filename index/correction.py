@@ -4,6 +4,7 @@ those that its model was calibrated on."""
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,24 +12,30 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 Probabilities = NDArray[np.float64]
+Row = tuple[float, ...]
 
 LEAST = 1e-6
 """What a probability is at least, and at most below 1, so that its log-odds are finite."""
-BINS = 24
+BINS = 48
 """Of log-odds, `WIDTH` wide each, around 0: what is beyond counts with the last."""
-WIDTH = 0.5
+WIDTH = 0.25
+PIECES = 3
+"""Straight pieces of the correction, with as many outcomes on each. One alone, a shift and a stretch, cannot mend
+chances that are right at both ends and too low between them."""
 PRIOR = 400.0
 """Outcomes that no correction is worth: so many have to speak against it as speak for it."""
 FARTHEST = 1.0
 """The most that log-odds are moved: of .1 to .23 or .04."""
 STEEPEST = 2.0
-"""The most that they are spread; and its inverse the least."""
+"""The most that they are spread, on each piece; and its inverse the least."""
 _STEPS = 8
+_END = math.log((1 - LEAST) / LEAST)
 
 
 class Correction:
-    """Log-odds `offset + slope * odds` in place of `odds`. The newest outcomes count most: one counts half after
-    `half_life` more. A function of the outcomes in their order and of nothing else. Not for more than one thread."""
+    """Other log-odds in place of those that were said, by a line that bends `PIECES` - 1 times and rises everywhere.
+    The newest outcomes count most: one counts half after `half_life` more. A function of the outcomes in their order
+    and of nothing else. Not for more than one thread."""
 
     def __init__(self, half_life: float = 20_000.0, every: int = 200) -> None:
         """
@@ -36,7 +43,10 @@ class Correction:
             half_life: in outcomes.
             every: outcomes between two fits.
         """
-        self.offset, self.slope = 0.0, 1.0
+        self.odds: Row = (-_END, _END)
+        """Log-odds between which the line is straight, from low to high."""
+        self.corrected: Row = self.odds
+        """What stands in their place."""
         self.outcomes = 0
         """Heard in all."""
         self._gains, self._every = 2.0 ** (1 / half_life), every
@@ -78,10 +88,10 @@ class Correction:
 
     def apply(self, said: Probabilities) -> Probabilities:
         """What is to be said in place of it, (n,); the order stays."""
-        if self.offset == 0 and self.slope == 1:
+        if self.corrected == self.odds:
             return said
         odds = logit(np.clip(said, LEAST, 1 - LEAST))
-        found: Probabilities = expit(self.offset + self.slope * odds)
+        found: Probabilities = expit(np.interp(odds, self.odds, self.corrected))
         return found
 
     def apply_one(self, said: float) -> float:
@@ -90,30 +100,45 @@ class Correction:
         >>> Correction().apply_one(0.25)
         0.25
         """
-        if self.offset == 0 and self.slope == 1:
+        if self.corrected == self.odds:
             return said
         sure = min(max(said, LEAST), 1 - LEAST)
-        return 1 / (1 + math.exp(-self.offset - self.slope * math.log(sure / (1 - sure))))
+        odds = math.log(sure / (1 - sure))
+        piece = bisect(self.odds, odds, 1, len(self.odds) - 1)
+        (left, right), (low, high) = self.odds[piece - 1 : piece + 1], self.corrected[piece - 1 : piece + 1]
+        return 1 / (1 + math.exp(-low - (high - low) * (odds - left) / (right - left)))
 
     def _fit(self) -> None:
-        """Maximum of the likelihood of all bins, pulled to no correction by `PRIOR` outcomes, within the bounds; by
-        Newton's method in a shift and a stretch about the mean of the log-odds."""
+        """Maximum of the likelihood of all bins, pulled to no correction by `PRIOR` outcomes, within the bounds:
+        Newton's method in a shift and in each piece's stretch, those at a bound held there (Bertsekas 1982)."""
         self._sums = [[value / self._weight for value in sums] for sums in self._sums]
         self._said, self._weight = self._said / self._weight, 1.0
         sums = np.array([each for each in self._sums if each[0] > LEAST])
         count, hits = sums[:, 0], sums[:, 2]
         odds = sums[:, 1] / count  # (b,)
-        middle = float(count @ odds / count.sum())
-        inputs = np.stack([np.ones(len(odds)), odds - middle])  # (2, b)
-        spread = max(float(count @ inputs[1] ** 2 / count.sum()), 1e-3)
+        share = (np.cumsum(count) - count / 2) / count.sum()
+        bends = np.interp(np.arange(1, PIECES) / PIECES, share, odds)
+        ends = np.unique(np.concatenate([[-_END], bends, [_END]]))  # (p + 1,)
+
+        def pieces(of: Probabilities) -> Probabilities:
+            """How much of each lies on each piece, (p, n)."""
+            return np.clip(of, ends[:-1, None], ends[1:, None])
+
+        lengths = pieces(odds)
+        middle = lengths @ count / count.sum()  # (p,)
+        inputs = np.vstack([np.ones(len(odds)), lengths - middle[:, None]])  # (1 + p, b)
+        spread = np.maximum(inputs[1:] ** 2 @ count / count.sum(), 1e-3)
         plain = expit(odds)
-        pull = PRIOR * float(count @ (plain * (1 - plain)) / count.sum()) * np.array([1.0, spread])
-        found = np.zeros(2)
+        pull = PRIOR * float(count @ (plain * (1 - plain)) / count.sum()) * np.concatenate([[1.0], spread])
+        least = np.array([-FARTHEST] + [1 / STEEPEST - 1] * len(middle))
+        most = np.array([FARTHEST] + [STEEPEST - 1] * len(middle))
+        found = np.zeros(len(inputs))
         for _ in range(_STEPS):
             said = expit(odds + found @ inputs)
             gradient = inputs @ (hits - count * said) - pull * found
             curve = (inputs * (count * said * (1 - said))) @ inputs.T + np.diag(pull)
-            found += np.linalg.solve(curve, gradient)
-            found = np.clip(found, [-FARTHEST, 1 / STEEPEST - 1], [FARTHEST, STEEPEST - 1])
-        self.slope = 1 + float(found[1])
-        self.offset = float(found[0]) - float(found[1]) * middle
+            free = ~((found <= least) & (gradient < 0) | (found >= most) & (gradient > 0))
+            found[free] += np.linalg.solve(curve[np.ix_(free, free)], gradient[free])
+            found = np.clip(found, least, most)
+        self.odds = tuple(ends.tolist())
+        self.corrected = tuple((ends + found[0] + found[1:] @ (pieces(ends) - middle[:, None])).tolist())
