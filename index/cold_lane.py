@@ -1,4 +1,5 @@
-"""The cold lane: an item that hardly anybody has had borrows the pairs of those that it resembles."""
+"""The cold lane: an item that hardly anybody has had borrows the pairs of those that it resembles, and is looked for
+among its own kind, for among all items those that are known stand before it."""
 
 from __future__ import annotations
 
@@ -20,6 +21,9 @@ _ALIKE = np.array([0.8, 0.2, 0.0, 0.0, 0.0])
 _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
 
+COMPARED = 4_096
+"""Cold items that a session is compared with, those that came last."""
+
 
 class ColdLane:
     """Who borrows from whom. Cold: seen less than `CoSettings.cold_below` times. Not for more than one thread."""
@@ -27,6 +31,7 @@ class ColdLane:
     def __init__(self, counts: CoOccurrence, index: VectorIndex, layout: Layout) -> None:
         self._counts, self._index, self._layout = counts, index, layout
         self._lenders: dict[int, tuple[Codes, Vectors]] = {}  # cold item -> warm ones and how alike they are
+        self._compared: Codes | None = None  # None: the cold items are others since
 
     def meet(self, codes: Codes, rows: Vectors) -> None:
         """Items whose vectors are new: those that are cold look for their lenders, in text and graph.
@@ -53,6 +58,7 @@ class ColdLane:
 
     def open(self, lending: bool) -> None:
         """Whether cold items borrow, as they do but while weights are chosen."""
+        self._compared = None
         cold = np.fromiter(self._lenders, np.int32, len(self._lenders))
         nearest = np.full((len(cold), LENDERS), -1, np.int32)
         shares = np.zeros((len(cold), LENDERS), np.float32)
@@ -64,6 +70,23 @@ class ColdLane:
         """Lend by these counts, of the same items, from now on."""
         self._counts = counts
         self.open(True)
+
+    def nearest(self, session: Vectors, n: int) -> Codes:
+        """The n cold items that are most like a session in text and graph, ties by code; none that are not like it.
+
+        Args:
+            session: (layout.session,), each block of length 1.
+        """
+        if self._compared is None:
+            self._compared = np.array([*self._lenders][-COMPARED:], np.int32)
+        codes = self._compared[self._counts.seen(self._compared) < self._counts.settings.cold_below]
+        if not len(codes):
+            return codes
+        ends = self._layout.ends[:2]
+        alike = self._index.products(codes, session[: ends[-1]], ends) @ _ALIKE[:2]
+        order = np.lexsort((codes, -alike))[:n]
+        found: Codes = codes[order[alike[order] > 0]]
+        return found
 
     def lenders(self, code: int) -> list[tuple[int, float]]:
         """The warm items that a cold one borrows from, with how much they are alike, the most alike first. None of an

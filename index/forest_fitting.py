@@ -32,13 +32,16 @@ class ForestSettings:
     """Places of a ranking that are looked at."""
     bins: int = 63
     """Values that a feature is told apart by; time and memory grow with them."""
+    new_items: float = 1.0
+    """What it counts to be right about an item that hardly anybody has had, against others; more than 1 ranks them
+    higher than comes of it at once."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if min(self.trees, self.leaves - 1, self.depth, self.least, self.truncation, self.bins - 1) < 1:
             raise ValueError(f"{self}: expected whole numbers of at least 1, leaves and bins of at least 2")
-        if not 0 < self.features <= 1 or not 0 < self.rows <= 1 or self.learning_rate <= 0:
-            raise ValueError(f"{self}: expected shares above 0 and at most 1, learning_rate above 0")
+        if not 0 < self.features <= 1 or not 0 < self.rows <= 1 or min(self.learning_rate, self.new_items) <= 0:
+            raise ValueError(f"{self}: expected shares above 0 and at most 1, learning_rate and new_items above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,14 @@ class Lists:
     """(rankings,): candidates of each."""
     right: NDArray[np.bool_]
     """(total,): which are what came."""
+    counts: NDArray[np.float32] | None = None
+    """(rankings,): how much each counts; None: all as much."""
 
     def some(self, chosen: NDArray[np.bool_]) -> Lists:
         """The chosen rankings of these, (rankings,)."""
         within = np.repeat(chosen, self.sizes)
-        return Lists(self.rows[within], self.sizes[chosen], self.right[within])
+        counts = None if self.counts is None else self.counts[chosen]
+        return Lists(self.rows[within], self.sizes[chosen], self.right[within], counts)
 
     def answered(self) -> Lists:
         """Those rankings that have what came among them: no other teaches anything."""
@@ -131,6 +137,7 @@ def _dataset(lists: Lists, names: Sequence[str], like: Any = None) -> Any:
         lists.rows,
         lists.right.astype(np.int32),
         group=lists.sizes,
+        weight=None if lists.counts is None else np.repeat(lists.counts, lists.sizes),
         reference=like,
         feature_name=list(names) or "auto",
     )

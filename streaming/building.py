@@ -228,7 +228,8 @@ def choose(
         leave_one_out: on each session's last item instead, for a test that asks for just that.
     """
     if leave_one_out:
-        held = hold_out_last(past.events, count=moments)
+        had = past.items["item_id"].is_in(past.events["item_id"].unique().implode())
+        held = hold_out_last(past.events, count=moments, unknown=1 - float(had.mean()))  # type: ignore[arg-type]
     else:
         held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
     tables = fitted(past.until(held.before), settings, note)

@@ -151,7 +151,9 @@ def choose_on(
         scores.append(z)
         if forest is not None:
             best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
-            asked.append(Asked(z, best, may, _right(shop, moment, raw, ordered=ordered)))
+            right = _right(shop, moment, raw, ordered=ordered)
+            new = bool((shop.counts.seen(raw.codes[right]) < shop.counts.settings.cold_below).any())
+            asked.append(Asked(z, best, may, right, new))
     grown = None
     if forest is not None and asked:
         grown = grow_forest(asked, _folds([each.moment for each in shown]), forest)
@@ -190,7 +192,7 @@ def _right(shop: Shop, moment: Moment, raw: Raw, *, ordered: bool) -> NDArray[np
 def _samples(shop: Shop, held: Held, settings: RankingSettings, *, ordered: bool) -> Samples:
     """What the weights are chosen on."""
     # Where nothing is learned meanwhile, an item that nobody had is never right: what it borrows would seem useless.
-    shop.lane.open(bool(held.lessons))
+    shop.lane.open(bool(held.lessons) or held.hidden)
     moments, parts, starts, targets = [], [], [0], []
     more: list[list[int]] = []
     missed = []

@@ -30,6 +30,8 @@ class Asked:
     """(m,): which could have been offered."""
     right: NDArray[np.bool_]
     """(m,): which came."""
+    new: bool = False
+    """What came is an item that hardly anybody has had."""
 
     def told(self) -> tuple[Features, NDArray[np.bool_]]:
         """Rows of the best that could have been offered, and which of them came."""
@@ -59,7 +61,7 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     answered = np.array([moment.told()[1].any() for moment in asked])
     if not asked or np.bincount(folds[answered], minlength=2).min() < LEAST // 2:
         return None
-    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has])
+    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has], settings.new_items)
     halves = [lists.some(folds[answered] == fold) for fold in (0, 1)]
     grown = [grow(halves[1 - fold], RISING, settings, aside=halves[fold], names=FEATURES) for fold in (0, 1)]
     trees = _enough([each.forest for each in grown], halves, np.mean([each.ndcg_10 for each in grown], axis=0))
@@ -75,10 +77,12 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     )
 
 
-def _lists(asked: Sequence[Asked]) -> Lists:
+def _lists(asked: Sequence[Asked], new_items: float) -> Lists:
     """Of moments that have what came among their best: no others teach anything, and they are most of the memory."""
     rows, right = zip(*(moment.told() for moment in asked), strict=True)
-    return Lists(np.concatenate(rows), np.array([len(each) for each in right], np.int64), np.concatenate(right))
+    sizes = np.array([len(each) for each in right], np.int64)
+    counts = None if new_items == 1 else np.array([new_items if each.new else 1.0 for each in asked], np.float32)
+    return Lists(np.concatenate(rows), sizes, np.concatenate(right), counts)
 
 
 def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> int:

@@ -23,6 +23,8 @@ MOST = 500_000
 """Newest events that are looked at: enough to tell weights by, and no second fit of a past of any size."""
 LAST = 0.1
 """Of the events, the newest, that are held out."""
+FEW_UNKNOWN = 0.01
+"""Of the catalogue: where fewer are unknown, as few answers would be, and nothing could be learned from them."""
 DAY_MS = 86_400_000
 HISTORY = 20
 """Newest events of a session that a moment has."""
@@ -51,6 +53,8 @@ class Held:
     """Of the same sessions and others, at their last event, in proportion; none where sessions never end."""
     lessons: list[Lesson]
     """What the events held out teach, in their order."""
+    hidden: bool = False
+    """`before` lacks some items altogether, so that there are some that nobody has had."""
 
 
 def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> Held:
@@ -91,18 +95,25 @@ def hold_out(events: pl.DataFrame, *, endless: bool, count: int = MOMENTS) -> He
     )
 
 
-def hold_out_last(events: pl.DataFrame, *, count: int = MOMENTS) -> Held:
+def hold_out_last(events: pl.DataFrame, *, count: int = MOMENTS, unknown: float = 0.0) -> Held:
     """Parts events (in time order) as a leave-one-out test does: of each session the last two are held out, the last is
-    asked for, and nothing is learned meanwhile. For that test alone: what is chosen so knows nothing of new items.
+    asked for, and nothing is learned meanwhile. For that test alone.
 
     Args:
         count: moments at most, see `_drawn`.
+        unknown: share of the catalogue that nobody has had. Where it is `FEW_UNKNOWN` or more, as large a part of the
+            items, by a hash, is taken out of `before` and stays in histories and answers: else what is chosen would
+            know nothing of new items.
     """
     numbered = events.tail(MOST).with_row_index("row")
     after = pl.len().over("session_id") - 1 - pl.int_range(pl.len()).over("session_id")
     asked = numbered.filter(pl.len().over("session_id") >= 3)
     moments = [session.moment(len(session.rows) - 2, 0) for session in _sessions(asked)]
-    return Held(numbered.filter(after > 1).drop("row"), _drawn(moments, count), [], [])
+    before = numbered.filter(after > 1).drop("row")
+    part = int(unknown * 2**64) if unknown >= FEW_UNKNOWN else 0
+    some = [item for item in before["item_id"].unique() if xxh3_64_intdigest(item.encode()) < part]
+    before = before.filter(~pl.col("item_id").is_in(some))
+    return Held(before, _drawn(moments, count), [], [], hidden=bool(some))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ class RankingSettings:
     popular: int = 50
     rising: int = 40
     linked: int = 100
-    """Candidates of each source: the index, counts, neighbours, popularity, sessions on the rise, facts of items."""
+    cold: int = 40
+    """Candidates of each source: the index, counts, neighbours, popularity, sessions on the rise, facts of items, items
+    that hardly anybody has had."""
     repeat: bool = False
     """Whether an item of the history may be offered again."""
     brand_share: float = 0.5
@@ -202,7 +204,8 @@ class Raw(NamedTuple):
 def gather(
     history: Sequence[tuple[str, float]], sight: Sight, nearest: Codes, shop: Shop, settings: RankingSettings, own: int
 ) -> Raw:
-    """Joins the candidates of index, counts, neighbours, popularity, sessions and facts, with all parts of each.
+    """Joins the candidates of index, counts, neighbours, popularity, sessions, facts and the cold lane, with all parts
+    of each.
 
     Args:
         history: items with their weights, newest last.
@@ -214,7 +217,8 @@ def gather(
     counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
     linked = most(shop.links.around(steps, fading=FADING), settings.linked)
-    more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked))
+    cold = nearest[:0] if sight.blank else shop.lane.nearest(sight.vector, settings.cold)
+    more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked, cold))
     codes, parts, evidence = join(counts, alike, more, len(PARTS))
     cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))

@@ -30,6 +30,8 @@ LINKED = 40
 """Of the others, those that are ranked once more because facts join them most with the history."""
 ON_THE_RISE = 40
 """Likewise, those whose last sessions are the newest of all items'."""
+COLD = 20
+"""Likewise, those that hardly anybody has had whose texts are most like the session."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
 RANKS = np.array([1, 4, 16, 0])
@@ -93,8 +95,8 @@ class Shortlist(NamedTuple):
 
 
 def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
-    """The best candidates by their score, those that a network expects, those that are on the rise, and those that
-    facts join with the history, with what the forest asks of each.
+    """The best candidates by their score, those that a network expects, those that are on the rise, those that facts
+    join with the history, and those that hardly anybody has had, with what the forest asks of each.
 
     Args:
         parts: (m, parts), not weighed.
@@ -104,7 +106,8 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     shares = _shares(codes, *shop.links.around(known, fading=FADING))
     expected = EXPECTED if shop.layout.sequence else 0
     rising = np.sort(shop.knn.rising(ON_THE_RISE))
-    places = _chosen(codes, z, parts[:, AT.sequence], shares[:, 1], rising, expected)
+    cold = np.where(shop.counts.seen(codes) < shop.counts.settings.cold_below, parts[:, AT.text], 0.0)
+    places = _chosen(codes, z, parts[:, AT.sequence], shares[:, 1], cold, rising, expected)
     chosen = codes[places]
     recent = known[::-1][:RECENT]
     blocks = shop.layout.blocks
@@ -147,7 +150,7 @@ def _shares(codes: Codes, joined: Codes, last: Numbers, share: Numbers) -> Featu
 
 @njit(cache=True, nogil=True)
 def _chosen(
-    codes: Codes, z: Column, sequence: Column, share: Features, rising: Codes, expected: int
+    codes: Codes, z: Column, sequence: Column, share: Features, cold: Column, rising: Codes, expected: int
 ) -> NDArray[np.int64]:
     """Places of the candidates that are ranked once more, given all of them and what is on the rise, ascending."""
     order = np.argsort(-z, kind="mergesort")
@@ -155,7 +158,7 @@ def _chosen(
     depth = min(DEPTH, len(order))
     places, count = np.empty(len(order), np.int64), depth
     places[:depth] = order[:depth]
-    for turn in range(3):
+    for turn in range(4):
         left = order[depth:][~taken[depth:]]
         added = np.zeros(len(left), np.bool_)
         if turn == 0 and expected:
@@ -167,6 +170,9 @@ def _chosen(
         elif turn == 2:
             for at in np.argsort(-share[left], kind="mergesort")[:LINKED]:
                 added[at] = share[left[at]] > 0
+        elif turn == 3:
+            for at in np.argsort(-cold[left], kind="mergesort")[:COLD]:
+                added[at] = cold[left[at]] > 0
         new = 0
         for at in range(depth, len(order)):
             if not taken[at]:

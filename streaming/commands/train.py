@@ -92,6 +92,14 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of everything that draws numbers.")] = 0,
     relations: Annotated[RelationsChoice, typer.Option(help="As `beforehand build`.")] = RelationsChoice.SAFE,
     graph: Annotated[GraphChoice, typer.Option(help="As `beforehand build`.")] = GraphChoice.AUTO,
+    new_items: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            help="What it counts to be right about an item that hardly anybody has had, against others: more than 1"
+            " offers them oftener than comes of it at once.",
+        ),
+    ] = 1.0,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="As `beforehand build`.", show_default=False)
     ] = None,
@@ -136,7 +144,7 @@ def train(
             model,
             texts,
             settings=table_settings(folder.info, relations.value, graph.value, sequence),
-            forest=ForestSettings(seed=seed),
+            forest=ForestSettings(seed=seed, new_items=new_items),
             training=Training(device_of(device.value), checkpoints),
             until=before,
             moments=TRAINED_MOMENTS,

@@ -21,7 +21,7 @@ from streaming import holdout
 from streaming.building import Past, fitted, stocked
 from streaming.fitting import TOP, Chosen, candidates_of, choose_on
 from streaming.gating import HORIZON_EVENTS, HORIZON_MS
-from streaming.holdout import DAY_MS, LAST, Held, hold_out, hold_out_last
+from streaming.holdout import DAY_MS, FEW_UNKNOWN, LAST, Held, hold_out, hold_out_last
 from streaming.items import Shop
 from streaming.ranking import RankingSettings, weigh
 from streaming.reranking import PARTS
@@ -97,6 +97,19 @@ def test_for_leave_one_out_the_last_two_events_of_a_session_are_held_out_and_the
         assert [step.subject for step in moment.history] == sessions[name][:-1][-20:]
         assert [item for item, _ in moment.coming] == sessions[name][-1:]
         assert moment.learned == 0
+
+
+def test_as_many_items_are_hidden_as_nobody_has_had_and_are_asked_for_all_the_same() -> None:
+    rows = [(f"s{n % 50}", f"i{n * 7 % 200}", n * SECOND) for n in range(2000)]
+    whole, held = hold_out_last(log(rows)), hold_out_last(log(rows), unknown=0.2)
+    assert (whole.hidden, held.hidden) == (False, True)
+    assert held.moments == whole.moments
+    left, every = set(held.before["item_id"]), set(whole.before["item_id"])
+    hidden = every - left
+    assert 20 < len(hidden) < 60
+    assert held.before.equals(whole.before.filter(~pl.col("item_id").is_in(list(hidden))))
+    assert hidden & {item for moment in held.moments for item, _ in moment.coming}
+    assert hold_out_last(log(rows), unknown=FEW_UNKNOWN / 2).before.equals(whole.before)
 
 
 def test_a_moment_is_asked_before_what_comes_is_learned_and_after_all_else() -> None:

@@ -124,6 +124,25 @@ def test_an_item_that_was_seen_often_enough_borrows_no_more() -> None:
     assert "new" not in together(shop, "hat")
 
 
+def test_a_session_is_compared_with_cold_items_until_they_are_seen_often_enough_or_sold_no_more() -> None:
+    shop = stocked(*["hat mug"] * 6, *["cup hat"] * 5, items=NEW, settings=COLD)
+    shop.upsert([Item(item_id="newer", title="stoneware"), Item(item_id="other", title="linen")])
+    session = row(shop, "mug")[:-1]
+
+    def nearest(n: int) -> list[str]:
+        return shop.vocabulary.ids(shop.lane.nearest(session, n))
+
+    assert nearest(2) == ["new", "newer"]
+    assert not {"mug", "cup", "hat"} & set(nearest(10))
+    assert shop.vocabulary.ids(shop.lane.nearest(np.zeros_like(session), 10)) == []
+    shop.remove(["newer"])
+    assert "newer" not in nearest(10)
+    for offset in range(5):
+        taught = Transition(offset, "", "new", "view", time=1, session=offset, visitor=offset)
+        shop.learn(Learned(topic="browses", partition=0, transitions=[taught]))
+    assert "new" not in nearest(10)
+
+
 def test_nothing_is_said_to_be_like_an_item_that_is_no_longer_sold() -> None:
     shop = stocked(*["hat mug"] * 6, *["cup hat"] * 5, items=NEW, settings=COLD)
     shop.remove(["mug"])

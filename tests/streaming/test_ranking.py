@@ -144,13 +144,15 @@ def test_candidates_come_from_every_source_and_each_has_all_its_parts() -> None:
         shop.counts.observe(Lesson("saw-2", [], "view", START, n, n))
     for n, item_id in enumerate(["mug-1", "cup", "den", "den"]):
         shop.knn.observe(Lesson(item_id, ["mug-1"][: n % 3], "view", START + n, n // 3, 0))
-    few: dict[str, Any] = {"nearest": 2, "together": 1, "alike": 2, "popular": 1}
+    few: dict[str, Any] = {"nearest": 2, "together": 1, "alike": 2, "popular": 1, "cold": 0}
     by_index, by_counts, by_neighbours, by_popularity = {"mug-1", "mug-3"}, {"bag"}, {"cup", "den"}, {"saw-2"}
     candidates = found(ranked(seen("mug-1"), shop, RankingSettings(**few)))
     assert set(candidates) == by_index | by_counts | by_neighbours | by_popularity
     more = found(ranked(seen("mug-1"), shop, RankingSettings(**few | {"together": 2, "alike": 1, "nearest": 3})))
     assert set(more) - set(candidates) >= {"axe"}
     assert len(set(candidates) - set(more)) == 1  # the weaker of the neighbours' two
+    unmet = found(ranked(seen("mug-1"), shop, RankingSettings(**few | {"cold": 3})))
+    assert set(unmet) - set(candidates) == {"mug-2"}  # the third nearest of those that nobody has had
     saw, mug = shop.row_of("saw-2"), shop.row_of("mug-1")
     assert saw is not None
     assert mug is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from encoders.text import DummyTextEncoder
 from index.candidates import Column
 from index.forest import Features, Forest
 from index.forest_fitting import ForestSettings
+from index.lesson import Lesson
 from index.model import FOREST, ModelFolder
 from index.tables import SEQUENCE
 from streaming.cli import application
@@ -25,7 +27,8 @@ from streaming.items import Shop, items_of
 from streaming.learning import JointTrial
 from streaming.ranking import RankingSettings, gather
 from streaming.records import Fact, Facts, Item
-from streaming.reranking import FEATURES, NEVER, RISING, Shortlist, reordered, shortlist
+from streaming.reranking import AT, FEATURES, NEVER, RISING, Shortlist, reordered, shortlist
+from streaming.sessions import Step
 from streaming.sights import Sights
 from tests.stories.small_shop import Visitor, engine_for, offers
 
@@ -341,6 +344,29 @@ def test_items_that_facts_join_with_the_history_are_candidates_and_ranked_once_m
     assert shop.vocabulary.code("i399") not in gather([("i000", 1.0)], sight, known[:0], shop, settings, 0).codes
 
 
+def test_cold_items_that_are_like_the_session_are_candidates_and_ranked_once_more() -> None:
+    """Of a shop in which the others have been had, by texts that say which item is like which."""
+    names = [f"i{number:03d}" for number in range(400)]
+    shop = Shop(DummyTextEncoder())
+    shop.upsert([Item(item_id=name, title=name) for name in names])
+    for turn in range(2):
+        for number, name in enumerate(names[:390]):
+            shop.observe(Lesson(name, [], "view", 1_000_000 * turn + number, number, number))
+    codes, known = shop.vocabulary.codes(names), shop.vocabulary.codes(["i000"])
+    text = np.zeros((len(names), 7))
+    text[:, AT.text] = np.linspace(0.5, 1.0, len(names))
+    text[398, AT.text] = 0.0  # is not like it at all
+    best = shortlist(codes, text, np.linspace(1.0, 0.0, len(names)), known, shop)
+    assert best.places.tolist() == [*range(100), *range(390, 398), 399]
+    sight = Sights(shop, shop.encoder).of("", (Step(0, 0, 0, "i395"),))
+    few = RankingSettings(nearest=0, together=0, alike=0, popular=0, rising=0, linked=0, cold=3)
+    found = gather([("i395", 1.0)], sight, known[:0], shop, few, 0).codes
+    rows = {name: shop.row_of(name) for name in names[390:]}
+    like = sorted(names[390:], key=lambda name: -float(rows[name][:128] @ rows["i395"][:128]))  # type: ignore[index]
+    assert set(shop.vocabulary.ids(found)) == set(like[:3])
+    assert not len(gather([("i395", 1.0)], sight, known[:0], shop, replace(few, cold=0), 0).codes)
+
+
 def test_too_few_answers_grow_no_forest() -> None:
     rows = np.zeros((2, len(FEATURES)), np.float32)
     asked = [
@@ -371,6 +397,24 @@ def test_what_is_said_out_of_fold_is_of_the_scale_of_the_forest_that_is_served(m
     assert len({int(np.argmax(curve)) for curve in grown.ndcg_10.values()}) == 2
     assert set(used) == {len(grown.forest.roots)}
     assert len(used) == len(grown.out_of_fold) == count
+
+
+def test_new_items_rank_higher_where_they_count_more() -> None:
+    """Each moment has one such among twenty, and in one of ten it is what came; else what has most of the first
+    feature."""
+    source, plain = np.random.default_rng(7), []
+    for number in range(1000):
+        rows, new = source.random((20, len(FEATURES))).astype(np.float32), number % 10 == 0
+        rows[:, AT.log_seen] = 1.0
+        rows[0, AT.log_seen] = 0.0
+        right = np.arange(20) == (0 if new else 1 + int(np.argmax(rows[1:, 0])))
+        plain.append(Asked(np.zeros(20), Shortlist(np.arange(20), rows), np.ones(20, bool), right, new))
+    folds, places = np.arange(1000).astype(np.uint8) % 2, {}
+    for new_items in (1.0, 8.0):
+        grown = grow_forest(plain, folds, ForestSettings(trees=20, new_items=new_items))
+        assert grown is not None
+        places[new_items] = np.mean([(order > order[0]).sum() for order in grown.out_of_fold])
+    assert places[8.0] < places[1.0] - 0.5
 
 
 def test_fewer_trees_are_kept_where_that_is_surely_better() -> None:
