@@ -9,6 +9,7 @@ from index import fusion
 from index.cooccurrence import CoOccurrence
 from index.exact import Vectors
 from index.fusion import Layout
+from index.rows import crossed
 from index.vector_index import VectorIndex
 from index.vocabulary import Codes
 
@@ -21,8 +22,8 @@ _ALIKE = np.array([0.8, 0.2, 0.0, 0.0, 0.0])
 _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
 
-COMPARED = 4_096
-"""Cold items that a session is compared with, those that came last."""
+COMPARED = 1_024
+"""Cold items that a session is compared with, those that came last: 40 us."""
 
 
 class ColdLane:
@@ -31,7 +32,8 @@ class ColdLane:
     def __init__(self, counts: CoOccurrence, index: VectorIndex, layout: Layout) -> None:
         self._counts, self._index, self._layout = counts, index, layout
         self._lenders: dict[int, tuple[Codes, Vectors]] = {}  # cold item -> warm ones and how alike they are
-        self._compared: Codes | None = None  # None: the cold items are others since
+        self._weights = _ALIKE[:2].astype(np.float32).repeat(layout.widths[:2])
+        self._compared: tuple[Codes, Vectors] | None = None  # with text and graph; None: they are others since
 
     def meet(self, codes: Codes, rows: Vectors) -> None:
         """Items whose vectors are new: those that are cold look for their lenders, in text and graph.
@@ -56,6 +58,12 @@ class ColdLane:
         if len(cold) or warmed:
             self.open(True)
 
+    def forget(self, codes: Codes) -> None:
+        """Items that are sold no more."""
+        gone = [self._lenders.pop(code, None) for code in codes.tolist()]
+        if any(lenders is not None for lenders in gone):
+            self.open(True)
+
     def open(self, lending: bool) -> None:
         """Whether cold items borrow, as they do but while weights are chosen."""
         self._compared = None
@@ -77,15 +85,15 @@ class ColdLane:
         Args:
             session: (layout.session,), each block of length 1.
         """
+        width = int(self._layout.ends[1])
         if self._compared is None:
-            self._compared = np.array([*self._lenders][-COMPARED:], np.int32)
-        codes = self._compared[self._counts.seen(self._compared) < self._counts.settings.cold_below]
-        if not len(codes):
-            return codes
-        ends = self._layout.ends[:2]
-        alike = self._index.products(codes, session[: ends[-1]], ends) @ _ALIKE[:2]
-        order = np.lexsort((codes, -alike))[:n]
-        found: Codes = codes[order[alike[order] > 0]]
+            codes = np.array([*self._lenders][-COMPARED:], np.int32)
+            self._compared = codes, self._index.vectors(codes, width)
+        codes, vectors = self._compared
+        alike = crossed((session[:width] * self._weights)[None], vectors, width)[0]
+        left = (alike > 0) & (self._counts.seen(codes) < self._counts.settings.cold_below)
+        codes, alike = codes[left], alike[left]
+        found: Codes = codes[np.lexsort((codes, -alike))[:n]]
         return found
 
     def lenders(self, code: int) -> list[tuple[int, float]]:

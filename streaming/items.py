@@ -223,6 +223,7 @@ class Shop:
         if leaving:
             codes = self.vocabulary.codes(leaving)
             self.index.remove(codes)
+            self.lane.forget(codes)
             self.shelf.drop(codes)
             for item_id in leaving:
                 self._described.pop(item_id, None)
