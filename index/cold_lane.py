@@ -23,7 +23,7 @@ _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
 
 COMPARED = 1_024
-"""Cold items that a session is compared with, those that came last: 40 us."""
+"""Cold items that a session is compared with, those of the highest codes, which came last: 40 us."""
 
 
 class ColdLane:
@@ -87,13 +87,12 @@ class ColdLane:
         """
         width = int(self._layout.ends[1])
         if self._compared is None:
-            codes = np.array([*self._lenders][-COMPARED:], np.int32)
+            codes = np.sort(np.fromiter(self._lenders, np.int32, len(self._lenders)))[-COMPARED:]
             self._compared = codes, self._index.vectors(codes, width)
         codes, vectors = self._compared
         alike = crossed((session[:width] * self._weights)[None], vectors, width)[0]
         left = (alike > 0) & (self._counts.seen(codes) < self._counts.settings.cold_below)
-        codes, alike = codes[left], alike[left]
-        found: Codes = codes[np.lexsort((codes, -alike))[:n]]
+        found: Codes = codes[left][np.argsort(-alike[left], kind="stable")[:n]]  # codes ascend
         return found
 
     def lenders(self, code: int) -> list[tuple[int, float]]:

@@ -58,7 +58,7 @@ class RankingSettings:
     popular: int = 50
     rising: int = 40
     linked: int = 100
-    cold: int = 40
+    cold: int = 20
     """Candidates of each source: the index, counts, neighbours, popularity, sessions on the rise, facts of items, items
     that hardly anybody has had."""
     repeat: bool = False
