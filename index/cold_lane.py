@@ -23,7 +23,7 @@ _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
 
 COMPARED = 1_024
-"""Cold items that a session is compared with, those of the highest codes, which came last: 40 us."""
+"""Cold items that a session is compared with, those of the highest codes, which came last; of 416 some 30 us."""
 
 
 class ColdLane:

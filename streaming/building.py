@@ -229,7 +229,7 @@ def choose(
     """
     if leave_one_out:
         had = past.items["item_id"].is_in(past.events["item_id"].unique().implode())
-        held = hold_out_last(past.events, count=moments, unknown=1 - float(had.mean()))  # type: ignore[arg-type]
+        held = hold_out_last(past.events, count=moments, unknown=1 - float(had.sum()) / max(len(had), 1))
     else:
         held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
     tables = fitted(past.until(held.before), settings, note)

@@ -58,7 +58,7 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     Args:
         folds: (moments,): 0 or 1. Moments of one session belong into one fold.
     """
-    answered = np.array([moment.told()[1].any() for moment in asked])
+    answered = np.array([(moment.right & moment.allowed)[moment.best.places].any() for moment in asked])
     if not asked or np.bincount(folds[answered], minlength=2).min() < LEAST // 2:
         return None
     lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has], settings.new_items)

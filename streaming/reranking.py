@@ -106,7 +106,8 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     shares = _shares(codes, *shop.links.around(known, fading=FADING))
     expected = EXPECTED if shop.layout.sequence else 0
     rising = np.sort(shop.knn.rising(ON_THE_RISE))
-    cold = np.where(shop.counts.seen(codes) < shop.counts.settings.cold_below, parts[:, AT.text], 0.0)
+    seen = shop.counts.seen(codes)
+    cold = np.where(seen < shop.counts.settings.cold_below, parts[:, AT.text], 0.0)
     places = _chosen(codes, z, parts[:, AT.sequence], shares[:, 1], cold, rising, expected)
     chosen = codes[places]
     recent = known[::-1][:RECENT]
@@ -114,10 +115,9 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
     alike = np.zeros((len(recent), len(chosen), len(blocks)))  # (recent, n, blocks)
     for number, row in enumerate(shop.index.vectors(recent)):
         alike[number] = shop.index.products(chosen, row, blocks if not number else blocks[:1])
-    seen = shop.counts.seen(chosen)
     last = shop.counts.seen(recent[:1])[0] if len(recent) else 0
     after = shop.counts.together(recent[:1], np.ones(len(recent[:1])), TOGETHER)
-    rows = _rows(parts[places], z[places], alike, seen, last, chosen, known)
+    rows = _rows(parts[places], z[places], alike, seen[places], last, chosen, known)
     _add_scores(rows, AT.counts_last, chosen, after.codes, after.scores)
     rows[:, AT.counts_last_behind] = rows[:, AT.counts_last] - rows[:, AT.counts_last].max(initial=0.0)
     _add_shared(rows, shop.attributes.of(chosen), shop.attributes.of(known))
