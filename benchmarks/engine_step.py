@@ -11,11 +11,14 @@ attributes, vectors of text, graph and behaviour. Every part of the ranking weig
 six reasons in seven are of facts. Vectors of texts come from the dummy encoder, turned to 128 dimensions as BERT's are.
 Visitors go from one family of items to another at each event, so that the head of the ranking changes every time.
 
+With `--generated FOLDER` the shop is the one that `beforehand bench` makes up, of `--items`, kept in that folder: with
+100,000 and with 1,000,000 it says how the engine grows.
+
 There is no throttle: whenever a ranking has a new head, it ends in a prediction with ten items and their reasons, which
 no shop does; `emitted` is the share of such events. All texts were encoded before: BERT is not in the figures.
 
-CPU time of this process, in batches, the best of several runs: other programs on the machine can only make a run
-slower. The stages are timed in runs of their own, for a clock costs time too.
+CPU time of this process, in batches, and its 90th percentile over the batches, the best of several runs: other programs
+on the machine can only make a run slower. The stages are timed in runs of their own, for a clock costs time too.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import TableSettings
 from streaming import decisions, said
+from streaming.bench import generated
+from streaming.bench.generated import GeneratedShop
 from streaming.decisions import Decision
 from streaming.engine import Engine
 from streaming.intake import Event, Source
@@ -63,6 +68,8 @@ ITEMS = 12_101
 """As many as Amazon Beauty has."""
 FAMILIES = 20
 VISITORS = 200
+GENERATED_VISITORS = 20_000
+"""As the bench has them."""
 DIMENSION = 128
 PAST_EVENTS_PER_ITEM = 25
 """In walks of 20 events: enough that every item has met more others than are kept."""
@@ -82,6 +89,8 @@ class Costs:
 
     step: float = 0.0
     """From events to decisions."""
+    p90: float = 0.0
+    """The same, of the batch that nine in ten are no dearer than."""
     learn: float = 0.0
     """Taking in what they taught, as a worker does that reads `learned`."""
     stages: dict[str, float] = field(default_factory=dict)
@@ -101,16 +110,19 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, help="folder of encoded texts of SHOP; without it they are encoded")
     parser.add_argument("--events", type=int, default=6000)
     parser.add_argument("--items", type=int, default=ITEMS)
+    parser.add_argument("--generated", type=Path, metavar="FOLDER", help="the shop that `beforehand bench` makes up")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--runs", type=int, default=3, help="the best of them is reported")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     given = parser.parse_args()
-    if len(given.folders) not in (0, 2):
-        parser.error("expected a shop folder and a model folder, or neither")
+    if len(given.folders) not in (0, 2) or (given.folders and given.generated):
+        parser.error("expected a shop folder and a model folder, or neither; without them perhaps --generated")
     with ExitStack() as things:
         folder = Path(things.enter_context(tempfile.TemporaryDirectory()))
         if given.folders:
             load = _real(given.folders[0], given.folders[1], given.events, given.vectors or folder, things)
+        elif given.generated:
+            load = _generated(given.generated, given.items, given.events)
         else:
             load = _made_up(folder / "model", folder, given.items, given.events)
         runs = [measure(load, given.batch) for _ in range(given.runs)]
@@ -122,6 +134,7 @@ def main() -> None:
         "runs": given.runs,
         **content,
         "cpu_us_per_event": round(min(costs.step for costs in runs), 1),
+        "p90_us_per_event": round(min(costs.p90 for costs in runs), 1),
         "learn_us_per_event": round(min(costs.learn for costs in runs), 1),
         "stages_us": _rounded(split.stages),
         "within_us": _rounded(split.within),
@@ -165,14 +178,14 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     costs, explain = Costs(), decisions.explain
     if split:
         _split(engine, costs)
-    step = learn = 0
+    learn, steps = 0, []
     for start in range(0, len(load.events), batch):
         begun = time.process_time_ns()
         changed, decided = engine.step(load.events[start : start + batch], states)
         done = time.process_time_ns()
         shop.learn(_lesson(decided))
         learn += time.process_time_ns() - done
-        step += done - begun
+        steps.append(done - begun)
         states.update(
             {name: replace(state, said=said.NOTHING) for name, state in changed.items()} if load.forgets else changed
         )
@@ -181,7 +194,8 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     decisions.explain = explain
     for part in (costs.stages, costs.within):
         part.update({name: total / 1000 / len(load.events) for name, total in part.items()})
-    costs.step, costs.learn = step / 1000 / len(load.events), learn / 1000 / len(load.events)
+    costs.step, costs.learn = sum(steps) / 1000 / len(load.events), learn / 1000 / len(load.events)
+    costs.p90 = float(np.percentile(steps[: len(load.events) // batch], 90)) / 1000 / batch
     return costs
 
 
@@ -234,6 +248,16 @@ def _real(shop: Path, model: Path, events: int, vectors: Path, things: ExitStack
     ranking = ModelFolder.load(model).manifest.settings["ranking"]
     asked = RankingSettings(**ranking | {"neighbours": max(ranking["neighbours"], LEAST)})
     return Load(model, list(items_of(folder.table("items")[0])), texts, load, asked, forgets=True)
+
+
+def _generated(folder: Path, items: int, events: int) -> Load:
+    """Views of the visitors of the shop that `beforehand bench` makes up."""
+    shop = GeneratedShop.made(folder, items)
+    load = [
+        Event(Source(BROWSE, 0, number, at := BEGIN + 150 * number), f"s{visitor}", None, "view", at, item_id=item)
+        for number, (visitor, item) in enumerate(shop.visits(events, GENERATED_VISITORS, seed=1))
+    ]
+    return Load(shop.folder, list(shop.catalogue()), DummyTextEncoder(), load, generated.RANKING, forgets=True)
 
 
 def _made_up(model: Path, cache: Path, items: int, events: int) -> Load:

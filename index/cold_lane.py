@@ -4,8 +4,11 @@ among its own kind, for among all items those that are known stand before it."""
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
 from index import fusion
+from index.candidates import tied
 from index.cooccurrence import CoOccurrence
 from index.exact import Vectors
 from index.fusion import Layout
@@ -21,6 +24,8 @@ _ALIKE = np.array([0.8, 0.2, 0.0, 0.0, 0.0])
 """What text, graph, behaviour, sequence and popularity count when an item looks for its like."""
 _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
+AT_ONCE = 8_192
+"""Items that look for their lenders at once; vectors and queries of these are copied."""
 
 COMPARED = 1_024
 """Cold items that a session is compared with, those of the highest codes, which came last; of 416 some 30 us."""
@@ -35,28 +40,34 @@ class ColdLane:
         self._weights = _ALIKE[:2].astype(np.float32).repeat(layout.widths[:2])
         self._compared: tuple[Codes, Vectors] | None = None  # with text and graph; None: they are others since
 
-    def meet(self, codes: Codes, rows: Vectors) -> None:
-        """Items whose vectors are new: those that are cold look for their lenders, in text and graph.
+    def meet(self, codes: Codes) -> None:
+        """Items whose vectors are new, in the index by now: those that are cold look for their lenders, in text and
+        graph."""
+        changed = [self._look(codes[begin : begin + AT_ONCE]) for begin in range(0, len(codes), AT_ONCE)]
+        if any(changed):
+            self.open(True)
 
-        Args:
-            codes: (n,), already in the index.
-            rows: (n, layout.dimension), their vectors.
-        """
+    def _look(self, codes: Codes) -> bool:
+        """Finds the lenders of those that are cold; whether any are others now."""
         below = self._counts.settings.cold_below
         known = self._counts.seen(codes) >= below
         warmed = [code for code in codes[known].tolist() if self._lenders.pop(code, None) is not None]
+        rows = self._index.vectors(codes[~known])
         queries = fusion.query(rows[:, : self._layout.session], _ALIKE, layout=self._layout)
-        cold = np.flatnonzero(~known & queries.any(axis=1))
-        if len(cold):
-            ids = self._index.vocabulary.ids
-            for place, found in zip(cold.tolist(), self._index.search(queries[cold], _LOOKED_AT), strict=True):
-                warm = found[self._counts.seen(found) >= below]
-                parts = self._index.products(warm, rows[place], self._layout.ends)
-                alike = (parts @ _ALIKE).clip(0, 1)
-                best = np.lexsort((np.array(ids(warm), object), -alike))[:LENDERS]
-                self._lenders[int(codes[place])] = warm[best], alike[best].astype(np.float32)
-        if len(cold) or warmed:
-            self.open(True)
+        told = queries.any(axis=1)
+        cold = codes[~known][told].tolist()
+        for code, row, found in zip(cold, rows[told], self._index.near(queries[told], _LOOKED_AT), strict=True):
+            warm = found[self._counts.seen(found) >= below]
+            alike = (self._index.products(warm, row, self._layout.ends) @ _ALIKE).clip(0, 1)
+            order = (-alike).argsort()
+            for begin, end in tied(alike, order):
+                order[begin:end] = sorted(order[begin:end].tolist(), key=lambda at: self._id(warm, at))
+            best = order[:LENDERS]
+            self._lenders[code] = warm[best], alike[best].astype(np.float32)
+        return bool(cold or warmed)
+
+    def _id(self, codes: Codes, place: int) -> str:
+        return self._index.vocabulary.id(codes.item(place))
 
     def forget(self, codes: Codes) -> None:
         """Items that are sold no more."""
@@ -79,21 +90,22 @@ class ColdLane:
         self._counts = counts
         self.open(True)
 
-    def nearest(self, session: Vectors, n: int) -> Codes:
-        """The n cold items that are most like a session in text and graph, ties by code; none that are not like it.
+    def nearest(self, sessions: Vectors, n: int) -> list[Codes]:
+        """Of each session the n cold items that are most like it in text and graph, ties by code; none that are not.
 
         Args:
-            session: (layout.session,), each block of length 1.
+            sessions: (q, layout.session), each block of length 1.
         """
         width = int(self._layout.ends[1])
         if self._compared is None:
             codes = np.sort(np.fromiter(self._lenders, np.int32, len(self._lenders)))[-COMPARED:]
             self._compared = codes, self._index.vectors(codes, width)
         codes, vectors = self._compared
-        alike = crossed((session[:width] * self._weights)[None], vectors, width)[0]
-        left = (alike > 0) & (self._counts.seen(codes) < self._counts.settings.cold_below)
-        found: Codes = codes[left][np.argsort(-alike[left], kind="stable")[:n]]  # codes ascend
-        return found
+        # Each item with all sessions in turn: items are read once.
+        alike = crossed(vectors, sessions[:, :width] * self._weights, width)
+        alike[self._counts.seen(codes) >= self._counts.settings.cold_below] = 0.0
+        places, found = _largest(alike, n)
+        return [codes[its[:count]] for its, count in zip(places, found.tolist(), strict=True)]
 
     def lenders(self, code: int) -> list[tuple[int, float]]:
         """The warm items that a cold one borrows from, with how much they are alike, the most alike first. None of an
@@ -102,3 +114,23 @@ class ColdLane:
         if found is None or self._counts.seen(np.array([code]))[0] >= self._counts.settings.cold_below:
             return []
         return list(zip(*(column.tolist() for column in found), strict=True))
+
+
+@njit(cache=True, nogil=True)
+def _largest(alike: Vectors, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each column of (m, q) the rows of its n largest numbers above 0, largest first, of equals the first: (q, n);
+    and how many those are, (q,)."""
+    columns = alike.shape[1]
+    places, found = np.empty((columns, n), np.int64), np.zeros(columns, np.int64)
+    for row in range(len(alike)):
+        for column in range(columns):
+            value, count = alike[row, column], found[column]
+            if not value > 0 or n == 0 or (count == n and value <= alike[places[column, n - 1], column]):
+                continue
+            at = min(count, n - 1)
+            while at > 0 and alike[places[column, at - 1], column] < value:
+                places[column, at] = places[column, at - 1]
+                at -= 1
+            places[column, at] = row
+            found[column] = min(count + 1, n)
+    return places, found

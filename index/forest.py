@@ -71,6 +71,19 @@ class Forest:
         cut = {name: getattr(self, name)[:last] for name in ("features", "thresholds", "children", "values")}
         return replace(self, roots=self.roots[:trees], depths=self.depths[:trees], **cut)
 
+    def raised(self, feature: int, most: float, value: float) -> Forest:
+        """The forest with one tree more: `value` for rows of which a feature is at most `most`."""
+        root = len(self.features)
+        return replace(
+            self,
+            features=np.append(self.features, np.array([feature, 0, 0], np.int32)),
+            thresholds=np.append(self.thresholds, [most, np.inf, np.inf]),
+            children=np.append(self.children, root + np.array([[1, 2], [1, 1], [2, 2]], np.int32), axis=0),
+            values=np.append(self.values, [0.0, value, 0.0]),
+            roots=np.append(self.roots, np.int32(root)),
+            depths=np.append(self.depths, np.int32(1)),
+        )
+
     @property
     def digest(self) -> str:
         """16 hex characters of the numbers."""

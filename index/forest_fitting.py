@@ -32,16 +32,17 @@ class ForestSettings:
     """Places of a ranking that are looked at."""
     bins: int = 63
     """Values that a feature is told apart by; time and memory grow with them."""
-    new_items: float = 1.0
-    """What it counts to be right about an item that hardly anybody has had, against others; more than 1 ranks them
-    higher than comes of it at once."""
+    given_up: float = 0.0
+    """Share of what is gained on rows set aside that may be given up, so that items that nobody has had rank higher."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if min(self.trees, self.leaves - 1, self.depth, self.least, self.truncation, self.bins - 1) < 1:
             raise ValueError(f"{self}: expected whole numbers of at least 1, leaves and bins of at least 2")
-        if not 0 < self.features <= 1 or not 0 < self.rows <= 1 or min(self.learning_rate, self.new_items) <= 0:
-            raise ValueError(f"{self}: expected shares above 0 and at most 1, learning_rate and new_items above 0")
+        if not 0 < self.features <= 1 or not 0 < self.rows <= 1 or self.learning_rate <= 0:
+            raise ValueError(f"{self}: expected shares above 0 and at most 1, and a learning_rate above 0")
+        if not 0 <= self.given_up < 1:
+            raise ValueError(f"{self}: expected a share given_up of at least 0, below 1")
 
 
 @dataclass(frozen=True, slots=True)

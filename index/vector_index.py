@@ -282,4 +282,6 @@ class VectorIndex:
         main, gone, codes, vectors = copy
         if not len(codes) and not gone.any():
             return main.codes, main.vectors
+        if gone.all():  # also where there are none
+            return codes, vectors
         return np.concatenate([main.codes[~gone], codes]), np.concatenate([main.vectors[~gone], vectors])

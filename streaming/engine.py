@@ -129,7 +129,9 @@ class Engine:
             self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
         sights = self._see(moments)  # -> what each session looks like; None: not needed
         self.mark("search")
-        found = search(self.shop, sights, self.ranking.query_weights, self.ranking.nearest)  # -> nearest, in one search
+        found = search(
+            self.shop, sights, self.ranking.query_weights, self.ranking.nearest, cold=self.ranking.cold
+        )  # -> nearest, in one search
         grounds = Grounds(
             self.settings,
             self.rules,

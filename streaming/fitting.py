@@ -67,7 +67,7 @@ def candidates_of(
             seen = sights.made(
                 [sights.folded(f"{moment.session} {len(moment.history)}", moment.history) for moment in part]
             )
-            found = search(shop, seen, settings.query_weights, settings.nearest)
+            found = search(shop, seen, settings.query_weights, settings.nearest, cold=settings.cold)
             for moment, sight, near in zip(part, seen, found, strict=True):
                 for lesson in lessons[learned : moment.learned]:
                     shop.observe(lesson)

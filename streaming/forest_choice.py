@@ -10,13 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.candidates import Column
-from index.forest import Features, Forest
+from index.forest import Features, Forest, Scores
 from index.forest_fitting import ForestSettings, Lists, grow
 from index.rank_metrics import kind_and_depth, values
-from streaming.reranking import FEATURES, RISING, Shortlist, reordered
+from streaming.reranking import AT, FEATURES, RISING, Shortlist, reordered
 
 LEAST = 200
 """Moments with an answer among their candidates below which no forest is grown."""
+TWICE = 2.0
+"""What it counts to be right about an item that hardly anybody has had, where something may be given up for them."""
+LIFTS = np.arange(1, 61) / 20
+"""What may be added to the scores of items that nobody has had."""
+NOBODY = 0.5
+"""At most so much is `log_seen` of an item that nobody has had; of one that was had once it is log 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class ForestChoice:
 
 def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: ForestSettings) -> ForestChoice | None:
     """A forest of all moments; None: too few moments. It has all the trees of the settings, unless on halves that were
-    set aside fewer did surely better: where such a curve has its top is mostly chance.
+    set aside fewer did surely better: where such a curve has its top is mostly chance. Where something may be given up
+    for items that nobody has had, one tree more lifts them as far as that allows on those halves.
 
     Args:
         folds: (moments,): 0 or 1. Moments of one session belong into one fold.
@@ -61,27 +68,27 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     answered = np.array([(moment.right & moment.allowed)[moment.best.places].any() for moment in asked])
     if not asked or np.bincount(folds[answered], minlength=2).min() < LEAST // 2:
         return None
-    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has], settings.new_items)
+    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has], settings.given_up)
     halves = [lists.some(folds[answered] == fold) for fold in (0, 1)]
     grown = [grow(halves[1 - fold], RISING, settings, aside=halves[fold], names=FEATURES) for fold in (0, 1)]
     trees = _enough([each.forest for each in grown], halves, np.mean([each.ndcg_10 for each in grown], axis=0))
-    whole = grow(lists, RISING, replace(settings, trees=trees), names=FEATURES)
     # Of as many trees as the one that is served: with more or fewer, scores would be of another scale than its.
     apart = [each.forest.first(trees) for each in grown]
+    forest = grow(lists, RISING, replace(settings, trees=trees), names=FEATURES).forest
+    if lift := _lift(apart, halves, settings.given_up):
+        forest, *apart = [each.raised(AT.log_seen, NOBODY, lift) for each in (forest, *apart)]
     out_of_fold = [
         reordered(moment.z, moment.best.places, moment.best.rows, apart[fold])
         for moment, fold in zip(asked, folds.tolist(), strict=True)
     ]
-    return ForestChoice(
-        whole.forest, out_of_fold, {f"forest, half {n + 1}": each.ndcg_10 for n, each in enumerate(grown)}
-    )
+    return ForestChoice(forest, out_of_fold, {f"forest, half {n + 1}": each.ndcg_10 for n, each in enumerate(grown)})
 
 
-def _lists(asked: Sequence[Asked], new_items: float) -> Lists:
+def _lists(asked: Sequence[Asked], given_up: float) -> Lists:
     """Of moments that have what came among their best: no others teach anything, and they are most of the memory."""
     rows, right = zip(*(moment.told() for moment in asked), strict=True)
     sizes = np.array([len(each) for each in right], np.int64)
-    counts = None if new_items == 1 else np.array([new_items if each.new else 1.0 for each in asked], np.float32)
+    counts = np.array([TWICE if each.new else 1.0 for each in asked], np.float32) if given_up else None
     return Lists(np.concatenate(rows), sizes, np.concatenate(right), counts)
 
 
@@ -96,16 +103,39 @@ def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> 
     best, every = int(np.argmax(curve)) + 1, len(curve)
     less = np.concatenate(
         [
-            _ndcg_10(forest.first(best), half) - _ndcg_10(forest, half)
+            _ndcg_10(forest.first(best).scores(half.rows), half) - _ndcg_10(forest.scores(half.rows), half)
             for forest, half in zip(grown, halves, strict=True)
         ]
     )
     return best if less.mean() > 2 * less.std() / np.sqrt(len(less)) else every
 
 
-def _ndcg_10(forest: Forest, lists: Lists) -> Column:
+def _lift(apart: Sequence[Forest], halves: Sequence[Lists], given_up: float) -> float:
+    """The most that can be added to the scores of items that nobody has had, without giving up more; 0: nothing.
+
+    Args:
+        apart: by fold, a forest that did not see that half.
+    """
+    scores = [forest.scores(half.rows) for forest, half in zip(apart, halves, strict=True)]
+    new = [half.rows[:, AT.log_seen] <= NOBODY for half in halves]
+
+    def gained(lift: float) -> float:
+        lifted = zip(scores, new, halves, strict=True)
+        return float(np.concatenate([_ndcg_10(told + lift * fresh, half) for told, fresh, half in lifted]).mean())
+
+    if not given_up or not any(fresh.any() for fresh in new):
+        return 0.0
+    least, found = (1 - given_up) * gained(0.0), 0.0
+    for lift in LIFTS.tolist():
+        if gained(lift) < least:
+            break
+        found = lift
+    return found
+
+
+def _ndcg_10(scores: Scores, lists: Lists) -> Column:
     """(rankings,)"""
     starts = np.concatenate([[0], np.cumsum(lists.sizes)])
-    scores = forest.scores(lists.rows).astype(np.float32)[:, None]
     every, wanted = np.arange(len(lists.sizes)), np.add.reduceat(lists.right.astype(np.int64), starts[:-1])
-    return values(scores, starts, lists.right.view(np.uint8), wanted, np.ones(1), *kind_and_depth("ndcg_10"), every)
+    told = scores.astype(np.float32)[:, None]
+    return values(told, starts, lists.right.view(np.uint8), wanted, np.ones(1), *kind_and_depth("ndcg_10"), every)

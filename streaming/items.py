@@ -50,6 +50,8 @@ Vector = NDArray[np.float32]
 Words = tuple[str | None, ...]
 """What stands for the steps of a history that have no vector from the catalogue."""
 
+STOCKED_AT_ONCE = 65_536
+"""Items whose vectors are made at once."""
 TEXTS_KEPT = 16_384
 """Vectors of queries and of titles of unknown items that are kept, least recently used dropped first."""
 TITLES_KEPT = 16_384
@@ -162,7 +164,7 @@ class Shop:
         shop.gate = Gate.from_dict(gate, gating.FEATURES) if gate else shop.gate
         shop.intents = intent.heads_of(model.manifest.settings.get("intent", {}))
         codes = shop.vocabulary.codes(model.items["item_id"].to_list())
-        shop.lane.meet(codes, shop.index.vectors(codes))
+        shop.lane.meet(codes)
         return shop
 
     @cached_property
@@ -204,7 +206,8 @@ class Shop:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
             self._described[item.item_id] = description(item)
         if changed:
-            self._place([item.item_id for item in changed], self._text_vectors([text_of(item) for item in changed]))
+            vectors = self._text_vectors([text_of(item) for item in changed])
+            self.lane.meet(self._place([item.item_id for item in changed], vectors))
 
     def stock(self, items: Sequence[Item], texts: Vector) -> None:
         """Many items at once, with the vectors of their texts, (n, text encoder's dimension), at hand."""
@@ -213,9 +216,11 @@ class Shop:
         self._shelve(items)
         for item in items:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
-        codes, rows = self._put([item.item_id for item in items], self._whitened(texts))
+        for begin in range(0, len(items), STOCKED_AT_ONCE):
+            part = slice(begin, begin + STOCKED_AT_ONCE)
+            self._place([item.item_id for item in items[part]], self._whitened(texts[part]))
         self.index.swap(self.index.rebuild(kind_for(len(self.index))))
-        self.lane.meet(codes, rows)
+        self.lane.meet(self.vocabulary.codes([item.item_id for item in items]))
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Items that are no longer sold; one that is not there is passed over."""
@@ -348,18 +353,15 @@ class Shop:
         return None if step.item_id in self.items else self._titles.get(step.item_id)
 
     # -------------------------------------------------------------------------------------------------------- vectors
-    def _place(self, item_ids: Sequence[str], texts: Vector) -> None:
-        """Items as they now are, given the vectors of their texts (n, text dimension)."""
-        self.lane.meet(*self._put(item_ids, texts))
-
-    def _put(self, item_ids: Sequence[str], texts: Vector) -> tuple[Codes, Vector]:
-        """Puts items into the index; their codes and vectors."""
+    def _place(self, item_ids: Sequence[str], texts: Vector) -> Codes:
+        """Puts items into the index as they now are, given the vectors of their texts (n, text dimension); their codes,
+        for the cold lane."""
         codes = self.vocabulary.add_all(item_ids)
         spaces = self.tables.spaces(item_ids, texts)
         rows = fusion.assemble(texts, *spaces, self.counts.prior(codes), layout=self.layout)
         self.index.upsert(codes, rows)
         self.version += 1
-        return codes, rows
+        return codes
 
     def _shelve(self, items: Sequence[Item]) -> None:
         codes = self.vocabulary.add_all([item.item_id for item in items])
@@ -369,7 +371,7 @@ class Shop:
     def _facts_changed(self, head: str) -> None:
         row = self.row_of(head)
         if row is not None:
-            self._place([head], row[None, : self.layout.text])
+            self.lane.meet(self._place([head], row[None, : self.layout.text]))
 
     def lenders(self, code: int) -> list[tuple[int, float]]:
         """The items that a cold one borrows from, as `ColdLane.lenders`; none that is no longer sold."""

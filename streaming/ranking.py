@@ -204,12 +204,11 @@ class Raw(NamedTuple):
 def gather(
     history: Sequence[tuple[str, float]], sight: Sight, nearest: Codes, shop: Shop, settings: RankingSettings, own: int
 ) -> Raw:
-    """Joins the candidates of index, counts, neighbours, popularity, sessions, facts and the cold lane, with all parts
-    of each.
+    """Joins the candidates of index, counts, neighbours, popularity, sessions and facts, with all parts of each.
 
     Args:
         history: items with their weights, newest last.
-        nearest: the items nearest to the session.
+        nearest: what `streaming.sights.search` found for the session.
         own: the tag of the session, which is no neighbour of its own.
     """
     known = [(code, weight) for item_id, weight in history if (code := shop.vocabulary.code(item_id)) >= 0]
@@ -217,8 +216,7 @@ def gather(
     counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
     linked = most(shop.links.around(steps, fading=FADING), settings.linked)
-    cold = nearest[:0] if sight.blank else shop.lane.nearest(sight.vector, settings.cold)
-    more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked, cold))
+    more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked))
     codes, parts, evidence = join(counts, alike, more, len(PARTS))
     cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))

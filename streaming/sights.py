@@ -155,13 +155,15 @@ def _drift(slow: Vector, vectors: Vector, share: float) -> tuple[Vector, float]:
     return mean, cosine
 
 
-def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) -> list[Codes]:
+def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int, *, cold: int = 0) -> list[Codes]:
     """About the k items nearest to each session, in one search; none where there is nothing to search with.
 
     Where there is a network, the k items that it expects most come on top: what all else speaks against may be right.
+    So do the nearest of those that hardly anybody has had, which known ones stand before.
 
     Args:
         weights: of text, graph, behaviour, sequence and prior, which the queries carry.
+        cold: so many of them.
     """
     found = [_NO_CODES for _ in sights]
     asking = {place: sight for place, sight in enumerate(sights) if sight is not None and not sight.blank}
@@ -170,6 +172,7 @@ def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int) 
         questions = [weights, _EXPECTED] if shop.layout.sequence else [weights]
         asked = [fusion.query(vectors, each, layout=shop.layout) for each in questions]
         answers = shop.index.near(np.concatenate(asked), k)  # (questions * q, dimension) -> one by one
+        new = shop.lane.nearest(vectors, cold)
         for number, place in enumerate(asking):
-            found[place] = np.concatenate(answers[number :: len(asking)])
+            found[place] = np.concatenate([*answers[number :: len(asking)], new[number]])
     return found

@@ -147,7 +147,7 @@ def _ranked(
     """All candidates, best first, as the engine ranks them; the steps of the history; and the candidates' parts."""
     steps = [Step(time, place, VIEW, item_id) for place, (item_id, time) in enumerate(history)]
     sight = Sights(shop, shop.encoder).of("audit", tuple(steps))
-    near = search(shop, [sight], settings.query_weights, settings.nearest)[0]
+    near = search(shop, [sight], settings.query_weights, settings.nearest, cold=settings.cold)[0]
     weights = weighted([item_id for item_id, _ in history], settings.decay)
     raw = gather(weights, sight, near, shop, settings, own=0)
     return list(weigh(raw, shop, settings, sight).candidates), steps, raw

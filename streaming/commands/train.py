@@ -95,11 +95,12 @@ def train(
     new_items: Annotated[
         float,
         typer.Option(
-            min=0.01,
-            help="What it counts to be right about an item that hardly anybody has had, against others: more than 1"
-            " offers them oftener than comes of it at once.",
+            min=0,
+            max=0.5,
+            help="Share of NDCG@10, on sessions set aside, that may be given up so that items that nobody has had are"
+            " offered more.",
         ),
-    ] = 1.0,
+    ] = 0.0,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="As `beforehand build`.", show_default=False)
     ] = None,
@@ -144,7 +145,7 @@ def train(
             model,
             texts,
             settings=table_settings(folder.info, relations.value, graph.value, sequence),
-            forest=ForestSettings(seed=seed, new_items=new_items),
+            forest=ForestSettings(seed=seed, given_up=new_items),
             training=Training(device_of(device.value), checkpoints),
             until=before,
             moments=TRAINED_MOMENTS,

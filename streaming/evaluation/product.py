@@ -189,7 +189,9 @@ class Product:
             for place, (time, kind, item_id) in enumerate(zip(times, kinds, ids, strict=True))
         )
         sight = self._sights.of("", history)
-        near = search(self._shop, [sight], self._settings.query_weights, self._settings.nearest)[0]
+        near = search(
+            self._shop, [sight], self._settings.query_weights, self._settings.nearest, cold=self._settings.cold
+        )[0]
         raw = gather(
             decayed(history, self._settings.decay), sight, near, self._shop, self._settings, self._tag(moment.session)
         )

@@ -89,7 +89,10 @@ def run(
     vectors = text_vectors(past, log.catalogue) if log.info.titles else None
     alike = alike_by_sessions(split.part) if vectors is None else by_vectors(vectors)
     told = model.manifest.settings
-    forest = None if told.get("forest") is None else ForestSettings(**told["forest"])
+    try:
+        forest = None if told.get("forest") is None else ForestSettings(**told["forest"])
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"model {model.version}: settings of a forest that are none ({exc}); train it anew") from exc
     product = Workshop(
         encoder,
         model.tables.settings,

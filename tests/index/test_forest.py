@@ -76,8 +76,15 @@ def test_rankings_that_count_more_have_their_way():
         hit = right[np.arange(200), best]
         assert hit[favoured].mean() > 0.5 > 0.2 > hit[~favoured].mean()
     assert told.some(second).counts.tolist() == [1] * 100
-    with pytest.raises(ValueError, match="new_items above 0"):
-        ForestSettings(new_items=0)
+    with pytest.raises(ValueError, match="given_up of at least 0, below 1"):
+        ForestSettings(given_up=1)
+
+
+def test_a_forest_that_is_raised_has_one_tree_more():
+    forest, rows = grow(rankings(), [1, 0, 0], SMALL).forest, rankings().rows
+    more = forest.raised(2, 0.25, 0.75)
+    assert more.scores(rows).tolist() == pytest.approx((forest.scores(rows) + 0.75 * (rows[:, 2] <= 0.25)).tolist())
+    assert more.first(len(forest.roots)).digest == forest.digest
 
 
 def test_equal_rankings_give_equal_forests():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ from streaming.ranking import RankingSettings, gather
 from streaming.records import Fact, Facts, Item
 from streaming.reranking import AT, FEATURES, NEVER, Shortlist, reordered, shortlist
 from streaming.sessions import Step
-from streaming.sights import Sights
+from streaming.sights import Sights, search
 
 
 def test_what_a_forest_is_told_of_what_candidate_and_history_have_in_common() -> None:
@@ -74,11 +72,12 @@ def test_cold_items_that_are_like_the_session_are_candidates_and_ranked_once_mor
     assert best.places.tolist() == [*range(100), *range(390, 398), 399]
     sight = Sights(shop, shop.encoder).of("", (Step(0, 0, 0, "i395"),))
     few = RankingSettings(nearest=0, together=0, alike=0, popular=0, rising=0, linked=0, cold=3)
-    found = gather([("i395", 1.0)], sight, known[:0], shop, few, 0).codes
+    (near,) = search(shop, [sight], few.query_weights, 1, cold=few.cold)
+    found = near[1:]
     rows = {name: shop.row_of(name) for name in names[390:]}
     like = sorted(names[390:], key=lambda name: -float(rows[name][:128] @ rows["i395"][:128]))  # type: ignore[index]
     assert set(shop.vocabulary.ids(found)) == set(like[:3])
-    assert not len(gather([("i395", 1.0)], sight, known[:0], shop, replace(few, cold=0), 0).codes)
+    assert not set(search(shop, [sight], few.query_weights, 1)[0][1:])
 
 
 def test_too_few_answers_grow_no_forest() -> None:
@@ -113,22 +112,39 @@ def test_what_is_said_out_of_fold_is_of_the_scale_of_the_forest_that_is_served(m
     assert len(used) == len(grown.out_of_fold) == count
 
 
-def test_new_items_rank_higher_where_they_count_more() -> None:
+def test_new_items_rank_higher_as_far_as_that_gives_up_no_more_than_was_granted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each moment has one such among twenty, and in one of ten it is what came; else what has most of the first
-    feature."""
+    feature, as far as that can be told."""
     source, plain = np.random.default_rng(7), []
     for number in range(1000):
         rows, new = source.random((20, len(FEATURES))).astype(np.float32), number % 10 == 0
         rows[:, AT.log_seen] = 1.0
         rows[0, AT.log_seen] = 0.0
-        right = np.arange(20) == (0 if new else 1 + int(np.argmax(rows[1:, 0])))
+        right = np.arange(20) == (0 if new else 1 + int(np.argmax(rows[1:, 0] + 0.05 * source.random(19))))
         plain.append(Asked(np.zeros(20), Shortlist(np.arange(20), rows), np.ones(20, bool), right, new))
-    folds, places = np.arange(1000).astype(np.uint8) % 2, {}
-    for new_items in (1.0, 8.0):
-        grown = grow_forest(plain, folds, ForestSettings(trees=20, new_items=new_items))
-        assert grown is not None
-        places[new_items] = np.mean([(order > order[0]).sum() for order in grown.out_of_fold])
-    assert places[8.0] < places[1.0] - 0.5
+    folds = np.arange(1000).astype(np.uint8) % 2
+
+    def grown(given_up: float) -> tuple[float, float]:
+        """Place of the new item in the mean, and NDCG@10, by forests that did not see the moment."""
+        forest = grow_forest(plain, folds, ForestSettings(trees=20, given_up=given_up))
+        assert forest is not None
+        places, gains = [], []
+        for order, moment in zip(forest.out_of_fold, plain, strict=True):
+            least = order[moment.right][0]
+            rank = 1 + (order > least).sum() + ((order == least).sum() - 1) / 2
+            places.append((order > order[0]).sum())
+            gains.append(1 / np.log2(rank + 1) if rank <= 10 else 0.0)
+        return float(np.mean(places)), float(np.mean(gains))
+
+    (place, _), (little, _), (some, left), (much, less) = map(grown, (0.0, 1e-9, 0.05, 0.2))
+    assert place >= little > some > much
+    monkeypatch.setattr("streaming.forest_choice.LIFTS", np.empty(0))
+    before, gained = grown(0.05)
+    assert before > little
+    assert left >= 0.95 * gained
+    assert left > less >= 0.8 * gained
 
 
 def test_fewer_trees_are_kept_where_that_is_surely_better() -> None:

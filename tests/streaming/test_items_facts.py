@@ -130,11 +130,13 @@ def test_a_session_is_compared_with_cold_items_until_they_are_seen_often_enough_
     session = row(shop, "mug")[:-1]
 
     def nearest(n: int) -> list[str]:
-        return shop.vocabulary.ids(shop.lane.nearest(session, n))
+        return shop.vocabulary.ids(shop.lane.nearest(session[None], n)[0])
 
     assert nearest(2) == ["new", "newer"]
     assert not {"mug", "cup", "hat"} & set(nearest(10))
-    assert shop.vocabulary.ids(shop.lane.nearest(np.zeros_like(session), 10)) == []
+    assert nearest(0) == []
+    several = shop.lane.nearest(np.stack([np.zeros_like(session), session, row(shop, "hat")[:-1]]), 10)
+    assert [shop.vocabulary.ids(found) for found in several[:2]] == [[], nearest(10)]
     shop.remove(["newer"])
     assert "newer" not in nearest(10)
     for offset in range(5):

@@ -56,7 +56,7 @@ def gathered(
 ) -> tuple[Raw, Sight]:
     sight = Sights(shop, PooledSessionEncoder(shop.dimension)).of(own, state.history)
     sight = sight if vector else sight._replace(vector=np.zeros_like(sight.vector), blank=True)
-    (near,) = search(shop, [sight], its.query_weights, its.nearest)
+    (near,) = search(shop, [sight], its.query_weights, its.nearest, cold=its.cold)
     return gather(decayed(state.history, its.decay), sight, near, shop, its, session_tag(own)), sight
 
 

@@ -158,7 +158,7 @@ def ranked(shop: Shop, history: tuple[Step, ...], **weights: Any) -> dict[str, t
     """What the engine would rank, with its reasons; weights that are not given are 0."""
     settings = RankingSettings(**(dict.fromkeys(PARTS, 0.0) | weights))
     sight = Sights(shop, PooledSessionEncoder(shop.dimension)).of("visitor", history)
-    (near,) = search(shop, [sight], settings.query_weights, settings.nearest)
+    (near,) = search(shop, [sight], settings.query_weights, settings.nearest, cold=settings.cold)
     ranking = weigh(gather(decayed(history, settings.decay), sight, near, shop, settings, own=0), shop, settings, sight)
     candidates = list(ranking.candidates)
     reasons = explain(candidates, history, sight.words, shop)

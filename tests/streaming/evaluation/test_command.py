@@ -129,6 +129,16 @@ def test_a_model_of_other_data_is_not_taken_as_it_is(shop: Path, tmp_path: Path)
         told(tmp_path / "early", other, "--as-built", "--no-variants")
 
 
+def test_a_model_whose_forest_was_grown_by_settings_that_are_none_is_refused(shop: Path, tmp_path: Path) -> None:
+    run("build", shop, tmp_path / "other")
+    manifest = tmp_path / "other" / "manifest.json"
+    told_by = json.loads(manifest.read_text())
+    told_by["settings"]["forest"] = {"new_items": 6.0}
+    manifest.write_text(json.dumps(told_by))
+    with pytest.raises(InputError, match=r"settings of a forest that are none .*new_items.*train it anew"):
+        run("evaluate", tmp_path / "other", shop, "--no-variants")
+
+
 def test_networks_are_trained_on_demand_once_and_stand_in_every_table(
     shop: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
