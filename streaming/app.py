@@ -59,6 +59,7 @@ class WorkerApp(faust.App):
     def assemble(self, settings: Settings, metrics: Metrics) -> None:
         """Make the parts and join them. Loads the model: some seconds."""
         memory.return_what_is_freed()
+        memory.collect_rarely()
         self.settings = settings
         self.was_ready = False
         self._taken_over: int | None = None

@@ -22,8 +22,13 @@ def return_what_is_freed() -> None:
         mallopt(_M_MMAP_THRESHOLD, LARGE)
 
 
+def collect_rarely() -> None:
+    """Before anything is loaded: a model is millions of objects and no cycle, and looking for some among them is a
+    fifth of reading one."""
+    gc.set_threshold(*COLLECT_EVERY)
+
+
 def settle() -> None:
     """Once all is loaded: what is there stays, so that the collector need not look at it again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_EVERY)

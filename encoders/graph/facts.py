@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -123,6 +124,7 @@ def is_safe(relation: str) -> bool:
     return re.sub(r"[\s-]+", "_", relation.strip().casefold()) not in RELATIONS_UNSAFE
 
 
+@lru_cache(16_384)  # most ends are the ends of many
 def entity(relation: str, tail: str) -> str:
     """The key of the entity that a fact leads to. It has a control character, which no item id has; spelling in
     capitals and spaces make no difference.
