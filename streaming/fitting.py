@@ -151,9 +151,7 @@ def choose_on(
         scores.append(z)
         if forest is not None:
             best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
-            right = _right(shop, moment, raw, ordered=ordered)
-            new = bool((shop.counts.seen(raw.codes[right]) < shop.counts.settings.cold_below).any())
-            asked.append(Asked(z, best, may, right, new))
+            asked.append(Asked(z, best, may, _right(shop, moment, raw, ordered=ordered)))
     grown = None
     if forest is not None and asked:
         grown = grow_forest(asked, _folds([each.moment for each in shown]), forest)

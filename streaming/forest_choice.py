@@ -18,11 +18,11 @@ from streaming.reranking import AT, FEATURES, RISING, Shortlist, reordered
 LEAST = 200
 """Moments with an answer among their candidates below which no forest is grown."""
 TWICE = 2.0
-"""What it counts to be right about an item that hardly anybody has had, where something may be given up for them."""
+"""What it counts to be right about an item that hardly anybody has had, where something may be given up for such."""
 LIFTS = np.arange(1, 61) / 20
 """What may be added to the scores of items that nobody has had."""
-NOBODY = 0.5
-"""At most so much is `log_seen` of an item that nobody has had; of one that was had once it is log 2."""
+NOBODY, HARDLY = 0.5, 1.0
+"""At most so much is `log_seen` of an item that nobody has had, and of one that was had once at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,6 @@ class Asked:
     """(m,): which could have been offered."""
     right: NDArray[np.bool_]
     """(m,): which came."""
-    new: bool = False
-    """What came is an item that hardly anybody has had."""
 
     def told(self) -> tuple[Features, NDArray[np.bool_]]:
         """Rows of the best that could have been offered, and which of them came."""
@@ -88,8 +86,10 @@ def _lists(asked: Sequence[Asked], given_up: float) -> Lists:
     """Of moments that have what came among their best: no others teach anything, and they are most of the memory."""
     rows, right = zip(*(moment.told() for moment in asked), strict=True)
     sizes = np.array([len(each) for each in right], np.int64)
-    counts = np.array([TWICE if each.new else 1.0 for each in asked], np.float32) if given_up else None
-    return Lists(np.concatenate(rows), sizes, np.concatenate(right), counts)
+    lists = Lists(np.concatenate(rows), sizes, np.concatenate(right))
+    if not given_up or not _new(lists, NOBODY).any():
+        return lists
+    return replace(lists, counts=np.where(_new(lists, HARDLY), TWICE, 1).astype(np.float32))
 
 
 def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> int:
@@ -111,26 +111,37 @@ def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> 
 
 
 def _lift(apart: Sequence[Forest], halves: Sequence[Lists], given_up: float) -> float:
-    """The most that can be added to the scores of items that nobody has had, without giving up more; 0: nothing.
+    """What is added to the scores of items that nobody has had: the most that gives up no more, as long as more of it
+    ranks such items higher that came; 0: nothing.
 
     Args:
         apart: by fold, a forest that did not see that half.
     """
-    scores = [forest.scores(half.rows) for forest, half in zip(apart, halves, strict=True)]
-    new = [half.rows[:, AT.log_seen] <= NOBODY for half in halves]
-
-    def gained(lift: float) -> float:
-        lifted = zip(scores, new, halves, strict=True)
-        return float(np.concatenate([_ndcg_10(told + lift * fresh, half) for told, fresh, half in lifted]).mean())
-
-    if not given_up or not any(fresh.any() for fresh in new):
+    if not given_up:
         return 0.0
-    least, found = (1 - given_up) * gained(0.0), 0.0
+    scores = [forest.scores(half.rows) for forest, half in zip(apart, halves, strict=True)]
+    fresh = [half.rows[:, AT.log_seen] <= NOBODY for half in halves]
+    came = np.concatenate([_new(half, NOBODY) for half in halves])
+
+    def gained(lift: float) -> Column:
+        lifted = zip(scores, fresh, halves, strict=True)
+        return np.concatenate([_ndcg_10(told + lift * new, half) for told, new, half in lifted])
+
+    plain, found = gained(0.0), 0.0
+    most = plain[came].sum()
     for lift in LIFTS.tolist():
-        if gained(lift) < least:
+        now = gained(lift)
+        if now.mean() < (1 - given_up) * plain.mean():
             break
-        found = lift
+        if now[came].sum() > most:
+            most, found = now[came].sum(), lift
     return found
+
+
+def _new(lists: Lists, most: float) -> NDArray[np.bool_]:
+    """(rankings,): whether what came has a `log_seen` of at most `most`."""
+    came = lists.right & (lists.rows[:, AT.log_seen] <= most)
+    return np.logical_or.reduceat(came, np.cumsum(lists.sizes) - lists.sizes)
 
 
 def _ndcg_10(scores: Scores, lists: Lists) -> Column:

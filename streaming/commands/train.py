@@ -98,9 +98,9 @@ def train(
             min=0,
             max=0.5,
             help="Share of NDCG@10, on sessions set aside, that may be given up so that items that nobody has had are"
-            " offered more.",
+            " offered more. Nothing is where none of them came.",
         ),
-    ] = 0.0,
+    ] = 0.03,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="As `beforehand build`.", show_default=False)
     ] = None,

@@ -123,7 +123,7 @@ def test_new_items_rank_higher_as_far_as_that_gives_up_no_more_than_was_granted(
         rows[:, AT.log_seen] = 1.0
         rows[0, AT.log_seen] = 0.0
         right = np.arange(20) == (0 if new else 1 + int(np.argmax(rows[1:, 0] + 0.05 * source.random(19))))
-        plain.append(Asked(np.zeros(20), Shortlist(np.arange(20), rows), np.ones(20, bool), right, new))
+        plain.append(Asked(np.zeros(20), Shortlist(np.arange(20), rows), np.ones(20, bool), right))
     folds = np.arange(1000).astype(np.uint8) % 2
 
     def grown(given_up: float) -> tuple[float, float]:
