@@ -27,6 +27,8 @@ from streaming.sessions import KINDS, Step
 
 NEAR = 0.2
 """Least cosine that may be called near: whitened vectors of unrelated texts lie around 0."""
+NEWEST = 3
+"""Newest things of the session that an offer may be called near to: what is older hardly moves a ranking by words."""
 VISITORS = 2
 """Least visitors that must have shown a pair before it is cited."""
 LIFT = 1.5
@@ -97,21 +99,26 @@ class _Seen:
 
     @cached_property
     def near(self) -> dict[str, int]:
-        """Of each offer the step that its text is nearest to, the newest of equals; -1: none is near. The offer's own
-        steps are passed over. One look into the index, and no matrix product: its last digits would depend on how many
-        there are."""
-        vocabulary, shop, count = self._shop.vocabulary, self._shop, len(self.steps)
+        """Of each offer the step that its text is nearest to, of those on the newest things, the newest of equals; -1:
+        none is near. The offer's own steps are passed over. One look into the index, and no matrix product: its last
+        digits would depend on how many there are."""
+        vocabulary, shop = self._shop.vocabulary, self._shop
+        things: dict[tuple[bool, str], int] = {}
+        for place, step in enumerate(self.steps):
+            things.setdefault((step.number == _SEARCH, step.subject), place)
+        places = list(things.values())[:NEWEST]
+        steps, count = [self.steps[place] for place in places], len(places)
         ids = [offer.item_id for offer in self._offers]
-        met = [-1 if step.number == _SEARCH else vocabulary.code(step.subject) for step in self.steps]
+        met = [-1 if step.number == _SEARCH else vocabulary.code(step.subject) for step in steps]
         codes = np.array([*met, *map(vocabulary.code, ids)], np.int32)
         rows = shop.index.vectors(codes, shop.layout.text)  # (steps + offers, text dimension)
-        if worded := [place for place, text in enumerate(self._words) if text]:
-            _, said = shop.vectors_of([self.steps[at] for at in worded], tuple(self._words[at] for at in worded))
-            rows[worded] = said[:, : shop.layout.text]
+        if worded := [at for at, place in enumerate(places) if self._words[place]]:
+            words = tuple(self._words[places[at]] for at in worded)
+            rows[worded] = shop.vectors_of([steps[at] for at in worded], words)[1][:, : shop.layout.text]
         cosines = crossed(rows[count:], rows[:count], shop.layout.text)  # (offers, steps)
         cosines[codes[count:, None] == codes[:count]] = 0.0
-        most = zip(cosines.argmax(axis=1).tolist(), cosines.max(axis=1).tolist(), strict=True)
-        return dict(zip(ids, [place if cosine >= NEAR else -1 for place, cosine in most], strict=True))
+        most = zip(ids, cosines.argmax(axis=1).tolist(), cosines.max(axis=1).tolist(), strict=True)
+        return {item_id: places[at] if cosine >= NEAR else -1 for item_id, at, cosine in most}
 
     @cached_property
     def popular(self) -> set[str]:

@@ -63,6 +63,14 @@ def test_of_equally_near_things_the_newest_is_named() -> None:
     assert found.items == ["b"]
 
 
+def test_what_stands_behind_the_newest_things_is_not_called_near() -> None:
+    shop = stocked()
+    mug, others = ("view", "mug-1"), [("view", "hat-1"), ("view", "hat-2"), ("view", "hat-1"), ("search", "hats")]
+    offered = offer(shop, "mug-2", text=0.5)
+    assert code(shop, offered, steps(mug, *others[:3])) == "near"  # behind two things, one of them met twice
+    assert code(shop, offered, steps(mug, *others)) is None
+
+
 def test_what_is_far_is_not_called_near() -> None:
     shop = stocked(*["saw-1"] * 2)
     far = offer(shop, "saw-1", text=0.1, prior=0.01)
