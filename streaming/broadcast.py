@@ -31,6 +31,10 @@ LEARN_PAUSE_S = 0.1
 every batch, and each read costs a request and a hop to the engine's thread, however little it brings. The other topics
 are fetched all the while."""
 
+FETCH_WAIT_MS = 50
+"""How long the broker may hold a fetch back that finds nothing. What comes for a partition whose last records were not
+taken yet as that fetch left waits for the next one: an upsert, so long at most."""
+
 QUIET_S = 2.0
 """On a broker whose end offsets cannot be trusted (one that needs the fence off): caught up after so long a silence."""
 
@@ -84,7 +88,7 @@ class Broadcast:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             max_poll_records=POLL_RECORDS,
         )
         await consumer.start()
