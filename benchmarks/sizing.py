@@ -28,7 +28,7 @@ class Constant:
 
 CONSTANTS: Mapping[str, Constant] = {
     "cpu_us_per_event": Constant(
-        1067, "us", MEASURED, "`bench --rate 1000 --items 100k`, a quiet machine, full batches"
+        1033, "us", MEASURED, "`bench --rate 1000 --items 100k`, a quiet machine, full batches"
     ),
     "lesson_us": Constant(18, "us", MEASURED, "decode and learn what another worker's event taught; 10,000 items"),
     "lesson_client_us": Constant(15, "us", RULE, "aiokafka, for each event of what all workers read"),
