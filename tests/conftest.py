@@ -28,6 +28,9 @@ from tests.stage import Stage
 
 SECRET = "a secret of the tests, long enough"
 
+collect_ignore = ["fuzz/decoder.py"]
+"""Has no doctests, and needs what only `make fuzz` installs."""
+
 # How long an example takes depends on what else the machine does, and says nothing about the product.
 hypothesis.settings.register_profile(
     "beforehand", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
