@@ -68,8 +68,6 @@ ITEMS = 12_101
 """As many as Amazon Beauty has."""
 FAMILIES = 20
 VISITORS = 200
-GENERATED_VISITORS = 20_000
-"""As the bench has them."""
 DIMENSION = 128
 PAST_EVENTS_PER_ITEM = 25
 """In walks of 20 events: enough that every item has met more others than are kept."""
@@ -255,7 +253,7 @@ def _generated(folder: Path, items: int, events: int) -> Load:
     shop = GeneratedShop.made(folder, items)
     load = [
         Event(Source(BROWSE, 0, number, at := BEGIN + 150 * number), f"s{visitor}", None, "view", at, item_id=item)
-        for number, (visitor, item) in enumerate(shop.visits(events, GENERATED_VISITORS, seed=1))
+        for number, (visitor, item) in enumerate(shop.visits(events, generated.VISITORS, seed=1))
     ]
     return Load(shop.folder, list(shop.catalogue()), DummyTextEncoder(), load, generated.RANKING, forgets=True)
 

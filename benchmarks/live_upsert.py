@@ -25,7 +25,7 @@ import polars as pl
 from prometheus_client.parser import text_string_to_metric_families
 
 from streaming.admin import create_topics
-from streaming.bench.generated import GeneratedShop
+from streaming.bench.generated import VISITORS, GeneratedShop
 from streaming.bench.ground import Ground
 from streaming.delivery import Delivery
 from streaming.demo import environment_of
@@ -40,8 +40,6 @@ from streaming.settings import Settings
 from streaming.shop import ShopFolder
 
 METRIC = "beforehand_catalogue_seconds"
-VISITORS = 20_000
-"""Of the shop that is made up, as the bench has them."""
 DECIDED_S = 120.0
 """How long the worker may take for what waits after the last event."""
 
@@ -140,12 +138,7 @@ def made_up(given: argparse.Namespace) -> tuple[pl.DataFrame, list[Item], Path]:
     """The same of a shop that is made up."""
     shop = GeneratedShop.made(given.generated, given.catalogue)
     visits = pl.DataFrame(shop.visits(given.events, VISITORS, seed=1), ["visitor", "item_id"], orient="row")
-    events = visits.select(
-        "item_id",
-        session_id=pl.format("s{}", "visitor"),
-        kind=pl.lit("view"),
-        event_id=pl.format("e{}", pl.int_range(pl.len())),
-    )
+    events = visits.select("item_id", session_id=pl.format("s{}", "visitor"), kind=pl.lit("view"))
     return events, list(shop.catalogue()), shop.folder
 
 

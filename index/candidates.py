@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from index.lesson import Together
-from index.vocabulary import Codes
+from index.vocabulary import Codes, Vocabulary
 
 Column = NDArray[np.float64]
 
@@ -52,6 +52,14 @@ def complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, flo
 def weighed(parts: Column, weights: Column, digits: int) -> tuple[Column, Column]:
     """The parts times their weights, (m, parts), and their sums, (m,), rounded to so many digits."""
     return _weighed(parts, weights, 10.0**digits)
+
+
+def best_first(scores: Column, codes: Codes, vocabulary: Vocabulary) -> Places:
+    """Places by score, both (m,), best first, ties by item id."""
+    order: Places = (-scores).argsort()
+    for begin, end in tied(scores, order):
+        order[begin:end] = sorted(order[begin:end].tolist(), key=lambda place: vocabulary.id(codes.item(place)))
+    return order
 
 
 def tied(z: Column, order: Places) -> list[tuple[int, int]]:

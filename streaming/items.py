@@ -216,11 +216,12 @@ class Shop:
         self._shelve(items)
         for item in items:
             self.graph.upsert_item(item.item_id, item.brand, item.category, item.attributes)
+        codes = [np.empty(0, np.int32)]
         for begin in range(0, len(items), STOCKED_AT_ONCE):
             part = slice(begin, begin + STOCKED_AT_ONCE)
-            self._place([item.item_id for item in items[part]], self._whitened(texts[part]))
+            codes.append(self._place([item.item_id for item in items[part]], self._whitened(texts[part])))
         self.index.swap(self.index.rebuild(kind_for(len(self.index))))
-        self.lane.meet(self.vocabulary.codes([item.item_id for item in items]))
+        self.lane.meet(np.concatenate(codes))
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Items that are no longer sold; one that is not there is passed over."""
@@ -354,8 +355,7 @@ class Shop:
 
     # -------------------------------------------------------------------------------------------------------- vectors
     def _place(self, item_ids: Sequence[str], texts: Vector) -> Codes:
-        """Puts items into the index as they now are, given the vectors of their texts (n, text dimension); their codes,
-        for the cold lane."""
+        """Puts items into the index as they now are, given their texts' vectors (n, text dimension); their codes."""
         codes = self.vocabulary.add_all(item_ids)
         spaces = self.tables.spaces(item_ids, texts)
         rows = fusion.assemble(texts, *spaces, self.counts.prior(codes), layout=self.layout)

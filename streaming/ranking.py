@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from index.candidates import Column, Evidence, complete, join, numbers_of, tied, weighed
+from index.candidates import Column, Evidence, best_first, complete, join, numbers_of, weighed
 from index.lesson import Together
 from index.links import most
 from index.vocabulary import Codes, Vocabulary
@@ -128,13 +128,7 @@ class Scored:
     @cached_property
     def order(self) -> Places:
         """Places, best first, ties by item id; read only."""
-        order: Places = (-self.z).argsort()
-        for begin, end in tied(self.z, order):
-            order[begin:end] = sorted(order[begin:end].tolist(), key=self._id)
-        return order
-
-    def _id(self, place: int) -> str:
-        return self.vocabulary.id(self.codes.item(place))
+        return best_first(self.z, self.codes, self.vocabulary)
 
     def at(self, places: Places) -> list[Candidate]:
         """The candidates that stand there."""

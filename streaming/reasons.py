@@ -106,7 +106,9 @@ class _Seen:
         things: dict[tuple[bool, str], int] = {}
         for place, step in enumerate(self.steps):
             things.setdefault((step.number == _SEARCH, step.subject), place)
-        places = list(things.values())[:NEWEST]
+            if len(things) == NEWEST:
+                break
+        places = list(things.values())
         steps, count = [self.steps[place] for place in places], len(places)
         ids = [offer.item_id for offer in self._offers]
         met = [-1 if step.number == _SEARCH else vocabulary.code(step.subject) for step in steps]

@@ -155,7 +155,7 @@ def _drift(slow: Vector, vectors: Vector, share: float) -> tuple[Vector, float]:
     return mean, cosine
 
 
-def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int, *, cold: int = 0) -> list[Codes]:
+def search(shop: Shop, sights: Sequence[Sight | None], weights: Vector, k: int, *, cold: int) -> list[Codes]:
     """About the k items nearest to each session, in one search; none where there is nothing to search with.
 
     Where there is a network, the k items that it expects most come on top: what all else speaks against may be right.

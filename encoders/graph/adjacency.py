@@ -157,11 +157,10 @@ class Graph:
         """The items that facts of the shop's join with this one, and how many facts, in either direction; by id. What
         behaviour showed is not counted."""
         joined: dict[str, int] = {}
-        there = self._out.get(item, _NOTHING)
-        for other in there.keys() | self._in.get(item, _NO_NODES):
+        for other in self._out.get(item, _NOTHING).keys() | self._in.get(item, _NO_NODES):
             if other in self._items and other != item:
-                facts = *there.get(other, ()), *self._out.get(other, _NOTHING).get(item, ())
-                if count := sum(fact.relation != GOES_WITH for fact in facts):
+                count = sum(fact.relation != GOES_WITH for fact in self._direct(item, other))
+                if count:
                     joined[other] = count
         return dict(sorted(joined.items()))
 

@@ -36,6 +36,8 @@ from streaming.records import Item
 ITEM_EXPONENT = 3.65
 VISITOR_EXPONENT = 2.5
 SESSION_EVENTS = 5.6
+VISITORS = 20_000
+"""Of a load, where nothing else is said."""
 FAMILIES = 20
 DIMENSION = 128
 """Of a text's vector: the dummy's 64 numbers, turned, as wide as BERT's are after whitening."""

@@ -17,7 +17,7 @@ from streaming import topics
 from streaming.bench import echo, gpu, stock_faust, worker
 from streaming.bench.arrivals import Burst, Seconds, arrivals, backlog
 from streaming.bench.driver import Driver, Watch
-from streaming.bench.generated import GeneratedShop
+from streaming.bench.generated import VISITORS, GeneratedShop
 from streaming.bench.ground import Ground
 from streaming.bench.load import Load, ShopLog, Visit, generated, searches
 from streaming.bench.points import Point, Sample, Work, of_product, of_reference
@@ -51,7 +51,7 @@ class BenchOptions:
     seconds: float = 30.0
     items: tuple[int, ...] = (10_000,)
     """Sizes of generated catalogues, one after the other; not asked for with a shop of one's own."""
-    visitors: int = 20_000
+    visitors: int = VISITORS
     shop: tuple[Path, Path] | None = None
     """Shop folder and the model folder that was built of it."""
     burst: Burst | None = None

@@ -77,7 +77,7 @@ def test_cold_items_that_are_like_the_session_are_candidates_and_ranked_once_mor
     rows = {name: shop.row_of(name) for name in names[390:]}
     like = sorted(names[390:], key=lambda name: -float(rows[name][:128] @ rows["i395"][:128]))  # type: ignore[index]
     assert set(shop.vocabulary.ids(found)) == set(like[:3])
-    assert not set(search(shop, [sight], few.query_weights, 1)[0][1:])
+    assert not set(search(shop, [sight], few.query_weights, 1, cold=0)[0][1:])
 
 
 def test_too_few_answers_grow_no_forest() -> None:

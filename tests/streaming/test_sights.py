@@ -255,10 +255,10 @@ def test_who_turns_to_something_else_has_shifted_and_who_stays_has_not() -> None
 def test_a_search_finds_the_same_in_company_and_nothing_for_who_is_not_known() -> None:
     shop, weights = fitted(), np.array([0.8, 0.1, 0.3, 0, 0.05], np.float32)
     asked = [None, seen_by(shop, "mug-1"), seen_by(shop, "nobody"), seen_by(shop, "saw-1", "hat-1")]
-    found = search(shop, asked, weights, 4)
+    found = search(shop, asked, weights, 4, cold=0)
     assert [len(codes) for codes in found] == [0, 4, 0, 4]
     for sight, codes in zip(asked, found, strict=True):
-        (alone,) = search(shop, [sight], weights, 4)
+        (alone,) = search(shop, [sight], weights, 4, cold=0)
         assert alone.tolist() == codes.tolist()
         if sight is None or sight.blank:
             continue
@@ -270,6 +270,6 @@ def test_a_search_finds_the_same_in_company_and_nothing_for_who_is_not_known() -
 def test_the_weights_of_a_search_say_which_space_counts() -> None:
     shop = fitted()
     sight = seen_by(shop, "pot-1")
-    by_text, by_graph = (search(shop, [sight], weights, 2)[0] for weights in np.eye(5, dtype=np.float32)[:2])
+    by_text, by_graph = (search(shop, [sight], weights, 2, cold=0)[0] for weights in np.eye(5, dtype=np.float32)[:2])
     assert set(shop.vocabulary.ids(by_text)) == {"pot-1", "mug-2"}
     assert set(shop.vocabulary.ids(by_graph)) == {"pot-1", "mug-1"}
