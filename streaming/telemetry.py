@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -16,11 +17,13 @@ from streaming.recalibrating import Recalibration
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+_Metric = TypeVar("_Metric", Counter, Histogram)
+
 
 @cache
-def child(counter: Counter, *labels: str) -> Counter:
-    """`counter.labels(*labels)`, remembered: for what is counted at each event."""
-    return counter.labels(*labels)
+def child(metric: _Metric, *labels: str) -> _Metric:
+    """`metric.labels(*labels)`, remembered: for what is counted or timed at each event."""
+    return metric.labels(*labels)
 
 
 class Metrics:
@@ -125,7 +128,7 @@ class Metrics:
             yield
         finally:
             self.under_way = None
-            self.stage_seconds.labels(name).observe(time.perf_counter() - start)
+            child(self.stage_seconds, name).observe(time.perf_counter() - start)
 
     def engine_failed(self, errors: Sequence[Exception]) -> None:
         """The engine failed so often in a batch."""
