@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from index.adjacency import ITEM, SLOT, UNIT, find, first_shown, learn, most_slots, new_heap
 from index.co_settings import CoSettings
-from index.gathering import LOAN, SUM, best_together, priors
+from index.gathering import LOAN, SUM, best_together, events_of, priors
 from index.lesson import LEARNING_KINDS, Lesson, Together
 from index.log_columns import number_items, number_sessions, tags
 from index.meetings import MEMORY, PERIOD_MS, count_meetings, counted_places
@@ -236,7 +236,7 @@ class CoOccurrence:
     def seen(self, codes: Codes) -> NDArray[np.int64]:
         """Events of each item, (n,); 0 of a code that is not known."""
         with self._lock:
-            return self._of("seen", codes)
+            return events_of(self._table, codes)
 
     def prior(self, codes: Codes) -> NDArray[np.float64]:
         """Popularity, (n,), from 0 (never seen) to 1 (the most popular): log(1 + n) / log(1 + most), both decayed where
@@ -377,7 +377,3 @@ class CoOccurrence:
             return None
         at = find(self._table, self._slots, before, after)
         return None if at < 0 else self._slots[at]
-
-    def _of(self, column: str, codes: Codes) -> NDArray[np.int64]:
-        known = (codes >= 0) & (codes < len(self._table))
-        return np.where(known, self._table[column][np.where(known, codes, 0)], 0)

@@ -120,14 +120,16 @@ def _scores(
     roots: NDArray[np.int32],
     depths: NDArray[np.int32],
 ) -> Scores:
+    # Numbers without a sign: else numba asks of each whether it counts from the end, which takes as long again.
     totals = np.zeros(len(rows))
-    nodes = np.empty(len(rows), np.int32)
+    nodes = np.empty(len(rows), np.uint32)
     for tree in range(len(roots)):
         nodes[:] = roots[tree]
         for _ in range(depths[tree]):
             for row in range(len(rows)):
                 node = nodes[row]
-                nodes[row] = children[node, np.int32(rows[row, features[node]] > thresholds[node])]
+                right = np.uint32(rows[row, np.uint32(features[node])] > thresholds[node])
+                nodes[row] = children[node, right]
         for row in range(len(rows)):
             totals[row] += values[nodes[row]]
     return totals

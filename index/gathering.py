@@ -70,6 +70,16 @@ def gather(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def events_of(table: NDArray[np.void], codes: Codes) -> NDArray[np.int64]:
+    """How often each item was seen, (n,); 0 of a code that is not known."""
+    found = np.zeros(len(codes), np.int64)
+    for place in range(len(codes)):
+        if 0 <= codes[place] < len(table):
+            found[place] = table[codes[place]]["seen"]
+    return found
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def priors(table: NDArray[np.void], codes: Codes, scale: float, most: float) -> NDArray[np.float64]:
     """log(1 + heat * scale) / most of each item, (n,); 0 of a code that is not known."""
     found = np.zeros(len(codes))

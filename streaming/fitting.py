@@ -150,7 +150,7 @@ def choose_on(
         shown.append(_Shown(moment, raw.codes, raw.parts.astype(np.float32), raw.context, may))
         scores.append(z)
         if forest is not None:
-            best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
+            best = shortlist(raw.codes, raw.parts, z, raw.known, raw.linked, shop)
             asked.append(Asked(z, best, may, _right(shop, moment, raw, ordered=ordered)))
     grown = None
     if forest is not None and asked:

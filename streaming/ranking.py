@@ -13,7 +13,7 @@ import numpy as np
 
 from index.candidates import Column, Evidence, best_first, complete, join, numbers_of, weighed
 from index.lesson import Together
-from index.links import most
+from index.links import Linked, most
 from index.vocabulary import Codes, Vocabulary
 from streaming import bloom, said
 from streaming.errors import InputError
@@ -193,6 +193,8 @@ class Raw(NamedTuple):
     """The session's vector had its say."""
     known: Codes
     """Items of the history, oldest first."""
+    linked: Linked
+    """What facts join with them."""
 
 
 def gather(
@@ -209,12 +211,12 @@ def gather(
     steps = np.array([code for code, _ in known], np.int32)
     counts = shop.counts.together(steps, np.array([weight for _, weight in known]), settings.together)
     alike = shop.knn.scores(steps, settings.alike, exclude=own) if settings.neighbours else _NOTHING
-    linked = most(shop.links.around(steps, fading=FADING), settings.linked)
-    more = np.concatenate((nearest, shop.popular(settings.popular), shop.knn.rising(settings.rising), linked))
-    codes, parts, evidence = join(counts, alike, more, len(PARTS))
+    linked = shop.links.around(steps, fading=FADING)
+    others = (shop.popular(settings.popular), shop.knn.rising(settings.rising), most(linked, settings.linked))
+    codes, parts, evidence = join(counts, alike, np.concatenate((nearest, *others)), len(PARTS))
     cosines = shop.index.products(codes, sight.vector, shop.layout.blocks)  # 0 where the sight is blank
     best = complete(parts, cosines, shop.counts.prior(codes))
-    return Raw(codes, parts, evidence, (*best, math.log1p(len(history))), not sight.blank, steps)
+    return Raw(codes, parts, evidence, (*best, math.log1p(len(history))), not sight.blank, steps, linked)
 
 
 def weigh(raw: Raw, shop: Shop, settings: RankingSettings, sight: Sight) -> Ranking:
@@ -236,7 +238,7 @@ def ranked(raw: Raw, z: Column, shop: Shop) -> Column:
     """What candidates are ordered by, given the sums of their weighed parts; both (candidates,)."""
     if shop.forest is None:
         return z
-    best = shortlist(raw.codes, raw.parts, z, raw.known, shop)
+    best = shortlist(raw.codes, raw.parts, z, raw.known, raw.linked, shop)
     return reordered(z, best.places, best.rows, shop.forest)
 
 

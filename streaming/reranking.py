@@ -14,7 +14,7 @@ from index.attributes import Numbers as Attributes
 from index.candidates import Column
 from index.forest import Features, Forest
 from index.fusion import PARTS as BLOCKS
-from index.links import Numbers
+from index.links import Linked, Numbers
 from index.vocabulary import Codes
 from streaming.items import Shop
 
@@ -94,7 +94,7 @@ class Shortlist(NamedTuple):
     """(n, FEATURES)"""
 
 
-def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) -> Shortlist:
+def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, linked: Linked, shop: Shop) -> Shortlist:
     """The best candidates by their score, those that a network expects, those that are on the rise, those that facts
     join with the history, and those that hardly anybody has had, with what the forest asks of each.
 
@@ -102,8 +102,9 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, shop: Shop) 
         parts: (m, parts), not weighed.
         z: (m,), scores.
         known: items of the history, oldest first.
+        linked: what facts join with them.
     """
-    shares = _shares(codes, *shop.links.around(known, fading=FADING))
+    shares = _shares(codes, *linked)
     expected = EXPECTED if shop.layout.sequence else 0
     rising = np.sort(shop.knn.rising(ON_THE_RISE))
     seen = shop.counts.seen(codes)
@@ -154,34 +155,39 @@ def _chosen(
 ) -> NDArray[np.int64]:
     """Places of the candidates that are ranked once more, given all of them and what is on the rise, ascending."""
     order = np.argsort(-z, kind="mergesort")
-    taken = np.zeros(len(order), np.bool_)
     depth = min(DEPTH, len(order))
-    places, count = np.empty(len(order), np.int64), depth
-    places[:depth] = order[:depth]
+    places, count = order.copy(), depth
+    others = order[depth:]
     for turn in range(4):
-        left = order[depth:][~taken[depth:]]
-        added = np.zeros(len(left), np.bool_)
-        if turn == 0 and expected:
-            added[np.argsort(-sequence[left], kind="mergesort")[:expected]] = True
-        elif turn == 1 and len(rising):
-            for at in range(len(left)):
-                other = np.searchsorted(rising, codes[left[at]])
-                added[at] = other < len(rising) and rising[other] == codes[left[at]]
+        if turn == 0:
+            added = largest(sequence[others], expected)
+        elif turn == 1:
+            at = np.minimum(np.searchsorted(rising, codes[others]), len(rising) - 1)
+            added = rising[at] == codes[others] if len(rising) else np.zeros(len(others), np.bool_)
         elif turn == 2:
-            for at in np.argsort(-share[left], kind="mergesort")[:LINKED]:
-                added[at] = share[left[at]] > 0
-        elif turn == 3:
-            for at in np.argsort(-cold[left], kind="mergesort")[:COLD]:
-                added[at] = cold[left[at]] > 0
-        new = 0
-        for at in range(depth, len(order)):
-            if not taken[at]:
-                if added[new]:
-                    places[count] = order[at]
-                    count += 1
-                    taken[at] = True
-                new += 1
+            added = largest(share[others], LINKED) & (share[others] > 0)
+        else:
+            added = largest(cold[others], COLD) & (cold[others] > 0)
+        new = others[added]
+        places[count : count + len(new)] = new
+        count += len(new)
+        others = others[~added]
     return places[:count]
+
+
+@njit(cache=True, nogil=True)
+def largest(values: NDArray[np.floating[Any]], n: int) -> NDArray[np.bool_]:
+    """Whether each of these is one of the n largest, of equals the first."""
+    if n <= 0 or n >= len(values):
+        return np.full(len(values), n > 0)
+    border = np.partition(values, len(values) - n)[len(values) - n]
+    taken: NDArray[np.bool_] = values > border
+    equals = n - np.count_nonzero(taken)
+    for at in range(len(values)):
+        if equals and values[at] == border:
+            taken[at] = True
+            equals -= 1
+    return taken
 
 
 @njit(cache=True, nogil=True)

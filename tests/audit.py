@@ -162,10 +162,10 @@ def _left(shop: Shop, item_id: str, told: Raw, less: Raw, settings: RankingSetti
     if shop.forest is None:
         return z
     before = (told.parts * settings.weights).sum(axis=1)
-    best = shortlist(told.codes, told.parts, before, told.known, shop)
+    best = shortlist(told.codes, told.parts, before, told.known, told.linked, shop)
     others = told.codes[best.places] != code
     had = dict(zip(FEATURES, best.rows[~others][0].tolist(), strict=True))
-    alone = shortlist(np.array([code], np.int32), parts[None], np.array([z]), less.known, shop).rows[0]
+    alone = shortlist(np.array([code], np.int32), parts[None], np.array([z]), less.known, less.linked, shop).rows[0]
     now = had | dict(zip(PARTS, parts.tolist(), strict=True)) | {"score": z}
     now |= {name: value for name, value in zip(FEATURES, alone.tolist(), strict=True) if name in _LIKENESS}
     now["place"] = int((before[best.places][others] > z).sum())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encoders.text import DummyTextEncoder
@@ -15,7 +17,7 @@ from streaming.forest_choice import Asked, grow_forest
 from streaming.items import Shop
 from streaming.ranking import RankingSettings, gather
 from streaming.records import Fact, Facts, Item
-from streaming.reranking import AT, FEATURES, NEVER, Shortlist, reordered, shortlist
+from streaming.reranking import AT, FADING, FEATURES, NEVER, Shortlist, largest, reordered, shortlist
 from streaming.sessions import Step
 from streaming.sights import Sights, search
 
@@ -25,7 +27,8 @@ def test_what_a_forest_is_told_of_what_candidate_and_history_have_in_common() ->
     shop = Shop(DummyTextEncoder())
     shop.upsert([Item(item_id=name, title=name, brand=brand, category=path) for name, brand, path in told])
     codes, known = shop.vocabulary.codes(["a", "b", "c"]), shop.vocabulary.codes(["a", "b", "d"])
-    rows = shortlist(codes, np.zeros((3, 7)), np.array([0.3, 0.2, 0.1]), known, shop).rows
+    linked = shop.links.around(known, fading=FADING)
+    rows = shortlist(codes, np.zeros((3, 7)), np.array([0.3, 0.2, 0.1]), known, linked, shop).rows
     seen = {name: rows[:, place].round(6).tolist() for place, name in enumerate(FEATURES)}
     whole = 1 + 0.6 + 0.36
     assert seen["brand_last"] == [1, 0, 0]
@@ -44,7 +47,7 @@ def test_items_that_facts_join_with_the_history_are_candidates_and_ranked_once_m
     shop.upsert_facts(Facts(head="i399", facts=[Fact(relation="made_for", tail="i000")]))
     codes, known = shop.vocabulary.codes(names), shop.vocabulary.codes(["i000"])
     z = np.linspace(1.0, 0.0, len(names))
-    best = shortlist(codes, np.zeros((len(names), 7)), z, known, shop)
+    best = shortlist(codes, np.zeros((len(names), 7)), z, known, shop.links.around(known, fading=FADING), shop)
     assert best.places.tolist() == [*range(100), 399]
     assert best.rows[-1, [FEATURES.index("links_last"), FEATURES.index("links_share")]].tolist() == [1, 1]
     assert not best.rows[:-1, FEATURES.index("links_share")].any()
@@ -54,6 +57,12 @@ def test_items_that_facts_join_with_the_history_are_candidates_and_ranked_once_m
     assert shop.vocabulary.code("i399") in raw.codes
     shop.remove_facts("i399")
     assert shop.vocabulary.code("i399") not in gather([("i000", 1.0)], sight, known[:0], shop, settings, 0).codes
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 31))
+def test_of_equals_the_first_are_among_the_largest(values: list[int], n: int) -> None:
+    best = sorted(range(len(values)), key=lambda at: -values[at])[:n]
+    assert np.flatnonzero(largest(np.array(values, np.float64), n)).tolist() == sorted(best)
 
 
 def test_cold_items_that_are_like_the_session_are_candidates_and_ranked_once_more() -> None:
@@ -68,7 +77,8 @@ def test_cold_items_that_are_like_the_session_are_candidates_and_ranked_once_mor
     text = np.zeros((len(names), 7))
     text[:, AT.text] = np.linspace(0.5, 1.0, len(names))
     text[398, AT.text] = 0.0  # is not like it at all
-    best = shortlist(codes, text, np.linspace(1.0, 0.0, len(names)), known, shop)
+    linked = shop.links.around(known, fading=FADING)
+    best = shortlist(codes, text, np.linspace(1.0, 0.0, len(names)), known, linked, shop)
     assert best.places.tolist() == [*range(100), *range(390, 398), 399]
     sight = Sights(shop, shop.encoder).of("", (Step(0, 0, 0, "i395"),))
     few = RankingSettings(nearest=0, together=0, alike=0, popular=0, rising=0, linked=0, cold=3)

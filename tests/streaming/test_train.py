@@ -19,7 +19,7 @@ from streaming.cli import application
 from streaming.errors import InputError
 from streaming.items import Shop, items_of
 from streaming.learning import JointTrial
-from streaming.reranking import FEATURES, RISING, reordered, shortlist
+from streaming.reranking import FADING, FEATURES, RISING, reordered, shortlist
 from tests.stories.small_shop import Visitor, engine_for, offers
 
 T = 1_483_228_800_000
@@ -254,7 +254,7 @@ def test_what_a_forest_is_told_of_a_candidate(trained: tuple[Path, Path, dict[st
     known = shop.vocabulary.codes(["jam-2", "pot-3"])
     parts = np.zeros((3, 7))
     parts[:, 0], parts[:, 5] = (0.2, 0.6, 0.4), (0.9, 0.1, 0.3)
-    best = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known, shop)
+    best = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known, shop.links.around(known, fading=FADING), shop)
     assert best.places.tolist() == [1, 2, 0]
     told = {name: best.rows[:, place].round(6).tolist() for place, name in enumerate(FEATURES)}
     assert told["counts"] == pytest.approx([0.6, 0.4, 0.2])
@@ -292,7 +292,8 @@ def test_what_a_forest_is_told_of_a_candidate(trained: tuple[Path, Path, dict[st
     assert told["counts_even"] == pytest.approx(
         [by_code.get(code, 0.0) for code in codes[[1, 2, 0]].tolist()], abs=1e-6
     )
-    nothing = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known[:0], shop)
+    unjoined = shop.links.around(known[:0], fading=FADING)
+    nothing = shortlist(codes, parts, np.array([0.1, 0.3, 0.2]), known[:0], unjoined, shop)
     assert nothing.rows[:, FEATURES.index("newest_age_share")].tolist() == [-1] * 3
     for name in ("text_last", "counts_last", "brand_last", "category_share"):
         assert not nothing.rows[:, FEATURES.index(name)].any()
