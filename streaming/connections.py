@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from faust.auth import Credentials
 
 
+RECONNECT_MS = 1000
+"""How long a client of kafka-python waits at most before it looks for its broker again, as Java's do. Of itself 30 s:
+after a minute without a broker a page would go without predictions for half a minute more."""
+
+
 class _Password(str):
     """Text whose repr hides it: client libraries log their settings."""
 
@@ -30,7 +35,7 @@ def kafka_python(settings: Settings) -> dict[str, Any]:
     Raises:
         InputError: security settings are incomplete, contradict each other, or name a file of no use.
     """
-    return _arguments(settings)
+    return _arguments(settings) | {"reconnect_backoff_max_ms": RECONNECT_MS}
 
 
 def aiokafka(settings: Settings) -> dict[str, Any]:

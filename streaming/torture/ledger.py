@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -166,7 +166,24 @@ def keep_letters(ledger: Ledger, reference: Reference, letters: Iterable[Letter]
     ledger.note("unexpected_letters", sorted(str(place) for place in found.keys() - wanted))
 
 
-def keep_given(ledger: Ledger, told: Iterable[tuple[str, str]], given: Counter[str]) -> None:
+def last_of(told: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The id of each session's last prediction, by session; one that was sent again stands where it was sent first.
+
+    Args:
+        told: session and id of each record.
+
+    >>> last_of([("s", "one"), ("s", "two"), ("s", "one")])
+    {'s': 'two'}
+    """
+    last, ids = dict[str, str](), set[str]()
+    for session, id in told:
+        if id not in ids:
+            ids.add(id)
+            last[session] = id
+    return last
+
+
+def keep_given(ledger: Ledger, told: Sequence[tuple[str, str]], given: Counter[str]) -> None:
     """What the consumer gave out, against what stands on `predictions`, in its order.
 
     It may pass over what a later prediction of the session replaces; the last one it may not.
@@ -174,11 +191,7 @@ def keep_given(ledger: Ledger, told: Iterable[tuple[str, str]], given: Counter[s
     Args:
         told: session and id of each record.
     """
-    last, ids = dict[str, str](), set[str]()
-    for session, id in told:
-        if id not in ids:
-            ids.add(id)
-            last[session] = id
+    last, ids = last_of(told), {id for _, id in told}
     ledger.given = len(given)
     ledger.note("given_twice", [id for id, count in given.items() if count > 1])
     ledger.note("given_amiss", sorted(set(last.values()) - given.keys()) + sorted(given.keys() - ids))

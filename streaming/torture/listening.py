@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Set
 
 from streaming.consumer import PredictionConsumer
 from streaming.errors import BrokerError
@@ -49,10 +50,10 @@ class Listener(threading.Thread):
         time.sleep(seconds)
         self._free.set()
 
-    def finish(self, patience_s: float) -> None:
-        """Ends it once nothing has come for a moment, or its time is up."""
+    def finish(self, awaited: Set[str], patience_s: float) -> None:
+        """Ends it once these have come and then nothing for a moment, or its time is up."""
         end = time.monotonic() + patience_s
-        while time.monotonic() < end and time.monotonic() - self._last < QUIET_S:
+        while time.monotonic() < end and (time.monotonic() - self._last < QUIET_S or not awaited <= self.given.keys()):
             time.sleep(0.2)
         self._over.set()
         self._consumer.stop()

@@ -37,6 +37,7 @@ from streaming.torture.ledger import (
     keep_given,
     keep_letters,
     keep_places,
+    last_of,
     read_places,
     read_predictions,
     read_suppressed,
@@ -153,7 +154,6 @@ def run(
         looks = looker.stop()
         last = fleet.looked_at()
         fleet.stop()
-    listener.finish(profile.settle_s)
     logger.info("keeping the ledger")
     ledger = _kept(settings, profile, sent, held, listener)
     ledger.lag = left
@@ -186,6 +186,7 @@ def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, byte
 
     ledger = keep(expected, sent, decisions(), read_encoded(settings), held)
     keep_letters(ledger, expected, read_letters(settings), settings.topics.prefix)
+    listener.finish(set(last_of(told).values()), profile.settle_s)
     keep_given(ledger, told, listener.given)
     keep_places(ledger, expected, read_places(settings))
     return ledger

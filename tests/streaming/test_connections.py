@@ -26,13 +26,14 @@ def settings(**broker: Any) -> Settings:
 
 def test_plain_text_needs_nothing() -> None:
     plain = {"bootstrap_servers": ["a:9092", "b:9092"], "security_protocol": "PLAINTEXT", "ssl_context": None}
-    assert connections.kafka_python(settings()) == plain
+    assert connections.kafka_python(settings()) == plain | {"reconnect_backoff_max_ms": connections.RECONNECT_MS}
     assert connections.aiokafka(settings()) == plain
     assert connections.faust_credentials(settings()) is None
 
 
 def test_sasl_with_tls_is_passed_through() -> None:
     arguments = connections.kafka_python(settings(security_protocol="SASL_SSL", **SASL))
+    assert arguments.pop("reconnect_backoff_max_ms") <= 1000
     context = arguments.pop("ssl_context")
     assert context.check_hostname
     assert context.verify_mode == ssl.CERT_REQUIRED
@@ -68,6 +69,7 @@ def test_every_client_knows_every_argument() -> None:
     names = set(connections.kafka_python(settings(security_protocol="SASL_SSL", **SASL)))
     for client in (KafkaProducer, KafkaConsumer, KafkaAdminClient):
         assert names <= set(client.DEFAULT_CONFIG)
+    names = set(connections.aiokafka(settings(security_protocol="SASL_SSL", **SASL)))
     assert names <= set(AIOKafkaProducer.__init__.__code__.co_varnames)
 
 
