@@ -67,30 +67,8 @@ class ActivePartitions(Collection[Any]):
         return len(self._active)
 
 
-class _NoThread:
-    """In place of the thread in which Faust serves its aiokafka consumer: a task of the loop that all else runs in."""
-
-    def __init__(self, service: Any) -> None:
-        self._service = service
-
-    def start(self) -> None:
-        self._serving = self._service.parent_loop.create_task(self._service._serve())  # held, or it might be collected
-
-    def stop(self) -> None:
-        """`_serve` ends with its service, which was waited for."""
-
-
-class Fetching(driver.AIOKafkaConsumerThread):
-    """What owns the aiokafka consumer. Faust gives it a thread and a loop of its own; here it shares the worker's: what
-    a fetch brings would wait for the interpreter wherever it came, and each fetch pay for two hops between threads."""
-
-    Worker = _NoThread
-
-    def __init__(self, consumer: HeldConsumer, **kwargs: Any) -> None:
-        super().__init__(consumer, loop=consumer.loop, thread_loop=consumer.loop, **kwargs)
-
-    async def _gather_remaining_tasks(self) -> None:
-        """Faust ends every task of the loop, which is not this one's alone."""
+class FetchThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns the aiokafka consumer."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -105,7 +83,8 @@ class Fetching(driver.AIOKafkaConsumerThread):
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:
         """As Faust's, whose queue of methods makes four tasks for each."""
         consumer = self._ensure_consumer()
-        return await self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
+        records = self._fetch_records(consumer, active_partitions, timeout, consumer._max_poll_records)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(records, self.thread_loop))
 
     async def _fetch_records(
         self,
@@ -140,8 +119,8 @@ class HeldConsumer(driver.Consumer):
         self._pieces = defaultdict(deque)
         self.turns = Turns(self.flowing)
 
-    def _new_consumer_thread(self) -> Fetching:
-        return Fetching(self, beacon=self.beacon)
+    def _new_consumer_thread(self) -> FetchThread:
+        return FetchThread(self, loop=self.loop, beacon=self.beacon)
 
     # ------------------------------------------------------------------------------------------------ holding back
     async def on_partitions_revoked(self, revoked: Any) -> None:

@@ -31,16 +31,17 @@ class Turns:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def give(self) -> None:
-        """Fetch."""
-        self._given = True
-        for waiter in self._waiting:
-            notify(waiter)
+        """Fetch: from any thread."""
+        self._given = True  # before the look at who waits: see `_turn`
+        for waiter in tuple(self._waiting):
+            waiter.get_loop().call_soon_threadsafe(notify, waiter)
 
     async def _turn(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiter)
+        self._waiting.add(waiter)  # before the look at whether it is given: one of both sees the other
         try:
-            await asyncio.wait([waiter], timeout=self._patience_s)
+            if not self._given:
+                await asyncio.wait([waiter], timeout=self._patience_s)
         finally:
             self._waiting.discard(waiter)
 

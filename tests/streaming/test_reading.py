@@ -15,7 +15,7 @@ from faust.types import TP
 
 from streaming import reading
 from streaming.exits import Exit
-from streaming.reading import ActivePartitions, Fetching, HeldConsumer
+from streaming.reading import ActivePartitions, FetchThread, HeldConsumer
 
 CLICKS, BROWSES, STATE = "clicks", "browses", "app-sessions-changelog"
 
@@ -101,48 +101,32 @@ def test_fetches_with_the_empty_set_wrapped(monkeypatch: pytest.MonkeyPatch) -> 
         return active
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", stock)
-    active = asyncio.run(Fetching.__new__(Fetching)._fetch_records(None, set()))
+    active = asyncio.run(FetchThread.__new__(FetchThread)._fetch_records(None, set()))
     assert isinstance(active, ActivePartitions)
 
 
 def test_a_fetch_does_not_wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
     made = SimpleNamespace(_fetch_max_wait_ms=1500)
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_create_worker_consumer", lambda self, transport: made)
-    assert Fetching.__new__(Fetching)._create_worker_consumer(None)._fetch_max_wait_ms == reading.FETCH_WAIT_MS
+    assert FetchThread.__new__(FetchThread)._create_worker_consumer(None)._fetch_max_wait_ms == reading.FETCH_WAIT_MS
 
 
-def test_the_consumer_is_served_in_the_loop_of_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def served() -> None:
-        loop, conf = asyncio.get_running_loop(), SimpleNamespace(producer_partitioner=None)
-        conf.stream_processing_timeout = conf.broker_commit_livelock_soft_timeout = 1.0
-        transport = SimpleNamespace(app=SimpleNamespace(conf=conf))
-        made = Fetching(SimpleNamespace(loop=loop, transport=transport, app=transport.app, RebalanceListener=print))
-        beside, loops = loop.create_task(asyncio.sleep(3600)), []
+def test_records_are_asked_for_in_the_thread_of_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fetched(self: Any, consumer: Any, active: Any, timeout: float, max_records: int) -> Any:
+        assert asyncio.get_running_loop() is self.thread_loop
+        return {CLICKS: [active, timeout, max_records]}
 
-        async def fetched(_self: Any, consumer: Any, active: Any, timeout: float, max_records: int) -> Any:
-            loops.append(asyncio.get_running_loop())
-            return {CLICKS: [active, timeout, max_records]}
-
-        async def begun(self: Any) -> None:
-            loops.append(asyncio.get_running_loop())
-            self._consumer = SimpleNamespace(_max_poll_records=500, stop=stopped)
-
-        async def stopped() -> None:
-            loops.append(asyncio.get_running_loop())
-
-        monkeypatch.setattr(Fetching, "_fetch_records", fetched)
-        monkeypatch.setattr(Fetching, "on_start", begun)
-        await made.start()
-        assert await made.getmany({"tp"}, 1.0) == {CLICKS: [{"tp"}, 1.0, 500]}
-        assert await made.call_thread(made.getmany, {"tp"}, 2.0) == {CLICKS: [{"tp"}, 2.0, 500]}
-        await made.stop()
-        assert loops == [loop] * 4  # begun, fetched twice, stopped
-        assert not beside.done()  # Faust ends every task of the consumer's loop
-        beside.cancel()
-
-    threads = threading.active_count()
-    asyncio.run(served())
-    assert threading.active_count() == threads
+    monkeypatch.setattr(FetchThread, "_fetch_records", fetched)
+    made = FetchThread.__new__(FetchThread)
+    made._consumer, made.thread_loop = SimpleNamespace(_max_poll_records=500), asyncio.new_event_loop()
+    thread = threading.Thread(target=made.thread_loop.run_forever)
+    thread.start()
+    try:
+        assert asyncio.run(made.getmany({"tp"}, 1.0)) == {CLICKS: [{"tp"}, 1.0, 500]}
+    finally:
+        made.thread_loop.call_soon_threadsafe(made.thread_loop.stop)
+        thread.join()
+        made.thread_loop.close()
 
 
 # ---------------------------------------------------------------------------------------- holding back

@@ -73,3 +73,15 @@ def test_fetches_need_no_round_while_there_are_none_nor_for_long(in_rounds: bool
             await fetch()
 
     asyncio.run(asyncio.wait_for(story(), 5))
+
+
+def test_a_turn_is_given_from_another_thread() -> None:
+    async def story() -> None:
+        turn, fetch = turns(Node())
+        await fetch()
+        waiting = fetch()
+        await some_time()
+        await asyncio.to_thread(turn.give)
+        await waiting
+
+    asyncio.run(asyncio.wait_for(story(), 5))
