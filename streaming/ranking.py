@@ -19,7 +19,7 @@ from streaming import bloom, said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words
 from streaming.records import Level
-from streaming.reranking import FADING, PARTS, reordered, shortlist
+from streaming.reranking import COLD, FADING, ON_THE_RISE, PARTS, reordered, shortlist
 from streaming.sessions import SessionState, Step, was_bought
 from streaming.shelf import Barred, Places, pick, sellable
 from streaming.sights import Sight
@@ -56,9 +56,9 @@ class RankingSettings:
     together: int = 100
     alike: int = 100
     popular: int = 50
-    rising: int = 40
+    rising: int = ON_THE_RISE
     linked: int = 100
-    cold: int = 20
+    cold: int = COLD
     """Candidates of each source: the index, counts, neighbours, popularity, sessions on the rise, facts of items, items
     that hardly anybody has had."""
     repeat: bool = False
