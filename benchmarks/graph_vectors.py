@@ -24,8 +24,8 @@ from encoders.graph.kge import KgeSettings, fit_kge
 from encoders.graph.svd import fit_svd
 from index.cooccurrence import CoOccurrence
 from index.vocabulary import Vocabulary
-from streaming.building import past_of
 from streaming.evaluation.nearest_text import text_vectors
+from streaming.past import past_of
 from streaming.provenance import machine, versions
 from streaming.settings import Settings
 from streaming.shop import ShopFolder

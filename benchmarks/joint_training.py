@@ -27,12 +27,12 @@ from encoders.sequence.space import SequenceSpace
 from encoders.session import Vector
 from index.table_fitting import fit_tables
 from index.tables import TableSettings
-from streaming.building import past_of
 from streaming.evaluation.bootstrap import draw
 from streaming.evaluation.log import KINDS, Log
 from streaming.evaluation.moments import Moment
 from streaming.evaluation.protocols import cold, leave_one_out
 from streaming.learning import Training, learn_sequence
+from streaming.past import past_of
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder

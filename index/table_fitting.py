@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -53,17 +54,24 @@ def fit_tables(
         graph.upsert_item(item_id, brand, category, json.loads(attributes) if attributes else None)
     graph.extend(table_facts(facts, settings.relations), "knowledge")
     graph.extend(behaviour_facts(_pairs(counts, vocabulary, items["item_id"])), "behaviour")
-    known = {item_id: graph.facts(item_id) for item_id in items["item_id"]}
-    graph_vectors = None
-    if settings.graph in ("svd", "auto"):
-        graph_vectors = fit_svd(known)
-    elif settings.graph == "kge":
-        graph_vectors = fit_kge(known, graph.others())
+    tables = with_graph(Tables(settings, vocabulary, counts, knn, graph, whitening), items["item_id"])
     note("graph", 1, 1)
     note("behaviour", 0, 1)
     behaviour = _behaviour(sessions, codes, vocabulary, settings.behaviour)
     note("behaviour", 1, 1)
-    return Tables(settings, vocabulary, counts, knn, graph, whitening, graph_vectors, behaviour)
+    return replace(tables, behaviour=behaviour)
+
+
+def with_graph(tables: Tables, item_ids: pl.Series) -> Tables:
+    """Tables with vectors of these items' facts, made as their settings say.
+
+    By KGE not from two threads at once: see `fit_kge`.
+    """
+    method = tables.settings.graph
+    if method == "none":
+        return tables
+    known = {item_id: tables.graph.facts(item_id) for item_id in item_ids}
+    return replace(tables, graph_vectors=fit_kge(known, tables.graph.others()) if method == "kge" else fit_svd(known))
 
 
 def _described(items: pl.DataFrame) -> Iterator[tuple[str, str | None, str | None, str | None]]:

@@ -2,78 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-import numpy as np
-import polars as pl
-
-from encoders.catalogue import item_text
 from encoders.errors import EncoderError
-from encoders.graph.facts import Relations
-from encoders.sequence.settings import SequenceSettings
-from encoders.text import TextEncoder, Vectors
-from encoders.whitening import Whitening
-from index.co_settings import CoSettings
+from encoders.graph.choosing import Trial
+from encoders.text import TextEncoder
 from index.errors import IndexingError
 from index.forest_fitting import ForestSettings
-from index.lesson import LEARNING_KINDS
 from index.model import Manifest, ModelFolder
-from index.table_fitting import fit_tables
+from index.table_fitting import fit_tables, with_graph
 from index.tables import GraphMethod, Tables, TableSettings
-from streaming import intent_fitting
 from streaming.errors import InputError
 from streaming.fitting import Chosen, Curve, choose_on
 from streaming.graph_choice import choose_graph
-from streaming.holdout import MOMENTS, hold_out, hold_out_last
+from streaming.holdout import MOMENTS, Held, hold_out, hold_out_last
 from streaming.intent_fitting import fit_intents
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.learning import Learned, Training, learn_sequence
+from streaming.past import Note, Past, data_digest, ranking_settings, silent, table_settings
 from streaming.ranking import RankingSettings
-from streaming.shop import ShopInfo
 from streaming.text_encoder import int8_of
-
-TEXT_DIMENSION = 128
-TEXTS_AT_ONCE = 256
-DIGEST_ROWS = 200_000
-TEXT_COLUMNS = ("title", "brand", "category")
-EVENT_COLUMNS = ("kind", "session_id", "time", "item_id", "user_id")
 
 UNTRAINED = Training()
 """Networks, where there are any, on the CPU and without leaving where they stand."""
-
-Note = Callable[[str, int, int], None]
-"""Hears of the stage, what is done of it, and the total."""
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a model is made of."""
-
-    info: ShopInfo
-    events: pl.DataFrame
-    """kind, session_id, time, item_id, user_id; in time order, of kinds that teach."""
-    items: pl.DataFrame
-    facts: pl.DataFrame
-    texts: Vectors
-    """(items, text encoder's dimension), of the items in their order; zeros where titles say nothing."""
-    whitening: Whitening
-    log: pl.DataFrame | None = None
-    """Every event, whatever its kind, with what heads of intent are fitted on; None: `events` are all there are."""
-
-    def until(self, events: pl.DataFrame) -> Past:
-        """The same shop, of which no more than these events have happened."""
-        return replace(self, events=events, log=None)
 
 
 @dataclass(slots=True)
@@ -117,76 +75,13 @@ class Stopwatch:
         self._stage, self._since = stage, now
 
 
-def past_of(
-    events: pl.DataFrame,
-    items: pl.DataFrame,
-    facts: pl.DataFrame,
-    info: ShopInfo,
-    encoder: TextEncoder,
-    *,
-    until: int | None = None,
-    note: Note = _silent,
-) -> Past:
-    """A shop's past with the vectors of its items' texts, each text encoded once.
-
-    Args:
-        until: ms since the epoch; only events before it are looked at.
-
-    Raises:
-        InputError: there are no items.
-    """
-    if items.is_empty():
-        raise InputError("the shop has no items, expected a table `items` with at least one; add it")
-    if "user_id" not in events.columns:
-        events = events.with_columns(user_id=pl.lit(None, pl.String))
-    if until is not None:
-        events = events.filter(pl.col("time") < until)
-    events = events.sort("time", maintain_order=True)
-    log = events.select(pl.col(name) for name in intent_fitting.COLUMNS if name in events.columns)
-    used = events.select(EVENT_COLUMNS).filter(pl.col("kind").is_in(LEARNING_KINDS), pl.col("item_id").is_not_null())
-    if not info.titles:
-        nothing = np.zeros((len(items), encoder.dimension), np.float32)
-        return Past(info, used, items, facts, nothing, Whitening.identity(encoder.dimension), log)
-    lacking = [pl.lit(None, pl.String).alias(name) for name in TEXT_COLUMNS if name not in items.columns]
-    texts = [item_text(*row) for row in items.with_columns(lacking).select(TEXT_COLUMNS).iter_rows()]
-    distinct = list(dict.fromkeys(texts))
-    note("texts", 0, len(distinct))
-    parts = []
-    for start in range(0, len(distinct), TEXTS_AT_ONCE):
-        parts.append(encoder.encode(distinct[start : start + TEXTS_AT_ONCE]))
-        note("texts", min(start + TEXTS_AT_ONCE, len(distinct)), len(distinct))
-    vectors = np.concatenate(parts)
-    place = {text: number for number, text in enumerate(distinct)}
-    rows = vectors[[place[text] for text in texts]]
-    return Past(info, used, items, facts, rows, Whitening.fit(vectors, TEXT_DIMENSION), log)
-
-
-def table_settings(
-    info: ShopInfo,
-    relations: Relations = "safe",
-    graph: GraphMethod = "svd",
-    sequence: SequenceSettings | None = None,
-) -> TableSettings:
-    """How the tables of such a shop are made."""
-    counts = CoSettings(self_pairs=info.repeats_allowed)
-    if not info.ordered:
-        counts = replace(counts, backward=1.0, damping=0.0, by_distance=False)
-    return TableSettings(counts=counts, relations=relations, graph=graph, sequence=sequence)
-
-
-def ranking_settings(info: ShopInfo) -> RankingSettings:
-    """Where the choice of weights begins."""
-    start = RankingSettings(repeat=info.repeats_allowed)
-    return start if info.ordered else replace(start, decay=0.9)
-
-
-def fitted(past: Past, settings: TableSettings, note: Note = _silent) -> Tables:
+def fitted(past: Past, settings: TableSettings, note: Note = silent) -> Tables:
     """The tables of a past."""
     return fit_tables(past.events, past.items, past.facts, past.whitening, settings, note)
 
 
 def with_sequence(
-    past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = _silent
+    past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = silent
 ) -> tuple[Tables, Learned | None]:
     """These tables with the network that their settings ask for, trained on the past, and how that went; None: they
     ask for none. What the settings left to choose is chosen in those of the tables that are returned."""
@@ -209,6 +104,66 @@ def stocked(past: Past, tables: Tables, encoder: TextEncoder) -> Shop:
     return shop
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A shop as it was before the last part of its past, and that part: what everything else is chosen on."""
+
+    held: Held
+    shop: Shop
+    """Graph vectors and network are chosen already."""
+    start: RankingSettings
+    """Where the choice of weights begins."""
+    trials: tuple[Trial, ...] = ()
+    """As `Chosen.trials`."""
+    learned: Learned | None = None
+    """How training of its network went; None: it has none."""
+
+
+def before_the_last(
+    past: Past,
+    encoder: TextEncoder,
+    settings: TableSettings,
+    *,
+    training: Training = UNTRAINED,
+    moments: int = MOMENTS,
+    note: Note = silent,
+    leave_one_out: bool = False,
+) -> Before:
+    """The first half of `choose`, with all that torch has to do in it."""
+    if leave_one_out:
+        had = past.items["item_id"].is_in(past.events["item_id"].unique().implode())
+        held = hold_out_last(past.events, count=moments, unknown=1 - float(had.sum()) / max(len(had), 1))
+    else:
+        held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
+    tables = fitted(past.until(held.before), settings, note)
+    start, trials = ranking_settings(past.info), tuple[Trial, ...]()
+    if settings.graph == "auto":
+        note("facts", 0, 1)
+        choice = choose_graph(tables, past.items["item_id"].to_list(), held.moments, start)
+        trials = tuple(choice.trials)
+        method: GraphMethod = "svd" if trials[0].method == "svd" else "kge"
+        tables = replace(tables, settings=replace(settings, graph=method), graph_vectors=choice.vectors)
+        note("facts", 1, 1)
+    tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
+    return Before(held, stocked(past, tables, encoder), start, trials, learned)
+
+
+def chosen_on(before: Before, *, ordered: bool, forest: ForestSettings | None = None, note: Note = silent) -> Chosen:
+    """The second half of `choose`.
+
+    Args:
+        ordered: as `choose_on`.
+    """
+    note("weights", 0, 1)
+    chosen = choose_on(before.held, before.shop, before.start, ordered=ordered, forest=forest)
+    note("weights", 1, 1)
+    learned = before.learned
+    curves = () if learned is None else learned.curves
+    named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)
+    told = {} if learned is None or learned.trial is None else {"joint": asdict(learned.trial)}
+    return replace(chosen, trials=before.trials, curves=(*named, *chosen.curves), told=told)
+
+
 def choose(
     past: Past,
     encoder: TextEncoder,
@@ -217,7 +172,6 @@ def choose(
     forest: ForestSettings | None = None,
     training: Training = UNTRAINED,
     moments: int = MOMENTS,
-    note: Note = _silent,
     leave_one_out: bool = False,
 ) -> Chosen:
     """Weights, forest and calibration, chosen on the last part of the past by tables of what was before it.
@@ -227,51 +181,79 @@ def choose(
         moments: to choose on, at most.
         leave_one_out: on each session's last item instead, for a test that asks for just that.
     """
-    if leave_one_out:
-        had = past.items["item_id"].is_in(past.events["item_id"].unique().implode())
-        held = hold_out_last(past.events, count=moments, unknown=1 - float(had.sum()) / max(len(had), 1))
-    else:
-        held = hold_out(past.events, endless=past.info.session_idle_ms == 0, count=moments)
-    tables = fitted(past.until(held.before), settings, note)
-    start, trials = ranking_settings(past.info), []
-    if settings.graph == "auto":
-        note("facts", 0, 1)
-        choice = choose_graph(tables, past.items["item_id"].to_list(), held.moments, start)
-        trials = choice.trials
-        method: GraphMethod = "svd" if trials[0].method == "svd" else "kge"
-        tables = replace(tables, settings=replace(settings, graph=method), graph_vectors=choice.vectors)
-        note("facts", 1, 1)
-    tables, learned = with_sequence(past.until(held.before), tables, encoder, training, note)
-    shop = stocked(past, tables, encoder)
-    note("weights", 0, 1)
-    chosen = choose_on(held, shop, start, ordered=past.info.ordered, forest=forest)
-    note("weights", 1, 1)
-    curves = () if learned is None else learned.curves
-    named = tuple(curve._replace(name=f"{curve.name}, without the last part") for curve in curves)
-    told = {} if learned is None or learned.trial is None else {"joint": asdict(learned.trial)}
-    return replace(chosen, trials=tuple(trials), curves=(*named, *chosen.curves), told=told)
+    before = before_the_last(past, encoder, settings, training=training, moments=moments, leave_one_out=leave_one_out)
+    return chosen_on(before, ordered=past.info.ordered, forest=forest)
 
 
-def taught(
-    past: Past,
-    encoder: TextEncoder,
-    chosen: Chosen,
-    note: Note = _silent,
-    tables: Tables | None = None,
-    training: Training = UNTRAINED,
-) -> tuple[Shop, tuple[Curve, ...]]:
-    """A shop with tables of all of the past, made and ranked as chosen, and how training of its network went.
+def taught(past: Past, encoder: TextEncoder, chosen: Chosen, *, training: Training = UNTRAINED) -> Shop:
+    """A shop with tables of all of the past, made and ranked as chosen."""
+    tables = replace(fitted(past, replace(chosen.tables, graph="none")), settings=chosen.tables)
+    return ranked(stocked(past, completed(past, tables, encoder, training)[0], encoder), chosen)
 
-    Args:
-        tables: they are fitted already, all but the network.
-    """
-    tables = tables or fitted(past, chosen.tables, note)
-    tables = replace(tables, settings=replace(tables.settings, sequence=chosen.tables.sequence))
-    tables, learned = with_sequence(past, tables, encoder, training, note)
-    shop = stocked(past, tables, encoder)
+
+def completed(
+    past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = silent
+) -> tuple[Tables, Learned | None]:
+    """Tables of a past that lack what torch has to do, with it: vectors of facts and the network, as their settings
+    say."""
+    return with_sequence(past, with_graph(tables, past.items["item_id"]), encoder, training, note)
+
+
+def ranked(shop: Shop, chosen: Chosen) -> Shop:
+    """The shop, ranking as chosen."""
     shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
     shop.gate = chosen.gate
-    return shop, () if learned is None else tuple(learned.curves)
+    return shop
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for it any more."""
+
+
+def made(
+    past: Past,
+    encoder: TextEncoder,
+    settings: TableSettings,
+    *,
+    forest: ForestSettings | None = None,
+    training: Training = UNTRAINED,
+    moments: int = MOMENTS,
+    note: Note = silent,
+    leave_one_out: bool = False,
+) -> tuple[Chosen, Shop, tuple[Curve, ...]]:
+    """As `choose` and `taught`, one core for each: tables of all of the past are fitted beside those of what was before
+    its last part, and what torch has to do for them beside the choice of weights, of which it needs nothing; torch,
+    which has one source of chance, is never asked by both. Gives also how training of the network went."""
+    given_up = Event()
+
+    def unless_given_up(_stage: str, _done: int, _total: int) -> None:
+        if given_up.is_set():
+            raise _GivenUpError
+
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            whole = beside.submit(fitted, past, replace(settings, graph="none"), unless_given_up)
+            before = before_the_last(
+                past,
+                encoder,
+                settings,
+                training=training,
+                moments=moments,
+                note=note,
+                leave_one_out=leave_one_out,
+            )
+            tables = replace(whole.result(), settings=before.shop.tables.settings)
+            rest = beside.submit(completed, past, tables, encoder, training, unless_given_up)
+            chosen = chosen_on(before, ordered=past.info.ordered, forest=forest, note=note)
+            del before
+            if settings.sequence is not None:
+                note("network", 0, 1)
+            tables, learned = rest.result()
+        except BaseException:
+            given_up.set()
+            raise
+    shop = ranked(stocked(past, tables, encoder), chosen)
+    return chosen, shop, () if learned is None else tuple(learned.curves)
 
 
 def build_model(
@@ -284,7 +266,7 @@ def build_model(
     training: Training = UNTRAINED,
     until: int | None = None,
     moments: int = MOMENTS,
-    note: Note = _silent,
+    note: Note = silent,
     adapter: Path | None = None,
 ) -> tuple[ModelFolder, BuildReport]:
     """A model of a shop's past, written to `folder`. Equal input gives an equal folder.
@@ -307,12 +289,9 @@ def build_model(
 
     try:
         settings = settings or table_settings(past.info)
-        with ThreadPoolExecutor(1) as beside:
-            # Where nothing of them is chosen, the tables of all of the past are fitted while weights are.
-            fitting = beside.submit(fitted, past, settings) if settings.graph != "auto" else None
-            chosen = choose(past, encoder, settings, forest=forest, training=training, moments=moments, note=heard)
-            tables = fitting.result() if fitting is not None else None
-        shop, curves = taught(past, encoder, chosen, heard, tables, training)
+        chosen, shop, curves = made(
+            past, encoder, settings, forest=forest, training=training, moments=moments, note=heard
+        )
         heard("intent", 0, 1)
         intents = fit_intents(past.events if past.log is None else past.log, past.info.session_idle_ms)
         heard("writing", 0, 1)
@@ -372,14 +351,3 @@ def seeds_of(settings: TableSettings, forest: ForestSettings | None) -> dict[str
     if settings.sequence is not None:
         seeds["sequence"] = settings.sequence.seed
     return seeds if forest is None else seeds | {"forest": forest.seed}
-
-
-def data_digest(events: pl.DataFrame, items: pl.DataFrame) -> str:
-    """16 hex characters of the rows, their order included; nested columns of the items are left out."""
-    content = hashlib.sha256()
-    flat = items.select(name for name, kind in items.schema.items() if not kind.is_nested())
-    for frame in (events.select(EVENT_COLUMNS), flat):
-        content.update(repr(frame.columns).encode())
-        for part in frame.iter_slices(DIGEST_ROWS):
-            content.update(part.write_csv(include_header=False).encode())
-    return content.hexdigest()[:16]

@@ -26,10 +26,10 @@ from encoders.behaviour import BehaviourSettings
 from encoders.catalogue import item_text
 from encoders.text import TextEncoder
 from index.forest_fitting import ForestSettings
-from streaming import building, codec, connections, topics
+from streaming import codec, connections, topics
 from streaming.admin import create_topics, wanted
 from streaming.broker import LocalBroker
-from streaming.building import Note, Stopwatch, build_model, table_settings
+from streaming.building import Stopwatch, build_model
 from streaming.decisions import prediction_id
 from streaming.demo_live import Show, TimedDelivery
 from streaming.demo_past import FROM, Past, past_of
@@ -41,6 +41,9 @@ from streaming.importing import import_shop
 from streaming.intake import Event, Source
 from streaming.item_rows import items_of
 from streaming.pace import Pace
+from streaming.past import Note, table_settings
+from streaming.past import Past as ShopPast
+from streaming.past import past_of as shop_past_of
 from streaming.publisher import Publisher
 from streaming.records import Prediction
 from streaming.replay import EventLog, Progress, Replay
@@ -163,11 +166,11 @@ class Demo:
         self._say(f"{len(events):,} real purchases of 2017 and {len(items):,} products are imported")
         return past
 
-    def _known(self, past: Past, texts: TextEncoder) -> building.Past:
+    def _known(self, past: Past, texts: TextEncoder) -> ShopPast:
         with self._stage("items' texts"):
-            return building.past_of(past.history, past.catalogue, NO_FACTS, past.info, texts, note=self._note)
+            return shop_past_of(past.history, past.catalogue, NO_FACTS, past.info, texts, note=self._note)
 
-    def _build(self, past: Past, known: building.Past, texts: TextEncoder) -> None:
+    def _build(self, past: Past, known: ShopPast, texts: TextEncoder) -> None:
         with self._stage("model"):
             settings = replace(table_settings(past.info), behaviour=BehaviourSettings(most=len(past.catalogue)))
             model, _ = build_model(

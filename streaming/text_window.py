@@ -20,11 +20,11 @@ from encoders.text import Vectors
 from encoders.whitening import Whitening
 from index.lesson import LEARNING_KINDS
 from index.vocabulary import Vocabulary
-from streaming.building import EVENT_COLUMNS, TEXT_COLUMNS, TEXT_DIMENSION
 from streaming.errors import InputError
 from streaming.evaluation.bootstrap import draw
 from streaming.evaluation.metrics import NAMES, Values, values_of
 from streaming.holdout import hold_out, hold_out_last
+from streaming.past import EVENT_COLUMNS, TEXT_COLUMNS, TEXT_DIMENSION
 from streaming.shop import ShopInfo
 
 MOMENTS = 8000

@@ -15,11 +15,12 @@ import polars as pl
 
 from encoders.cache import CachedTextEncoder
 from encoders.text import DummyTextEncoder
-from streaming.building import build_model, past_of, table_settings
+from streaming.building import build_model
 from streaming.engine import Engine
 from streaming.intake import Event, Source
 from streaming.item_rows import items_of
 from streaming.items import Shop
+from streaming.past import past_of, table_settings
 from streaming.privacy import Pseudonyms
 from streaming.records import Learned
 from streaming.sessions import SessionState

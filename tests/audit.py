@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from encoders.graph.facts import GOES_WITH, Fact, catalogue_facts, table_facts
-from streaming.building import Past
 from streaming.item_rows import items_of
 from streaming.items import Shop
+from streaming.past import Past
 from streaming.ranking import Candidate, RankingSettings, Raw, gather, weigh, weighted
 from streaming.reasons import NEAR, POPULAR, VISITORS, explain
 from streaming.records import Reason

@@ -177,9 +177,9 @@ def read_sessions(
     Args:
         titles: of the items, by code.
     """
-    tokens, since, found = lru_cache(TITLES_KEPT)(reader.tokens), time.process_time(), []
+    tokens, since, found = lru_cache(TITLES_KEPT)(reader.tokens), time.thread_time(), []
     waiting, count = list(reversed(sessions)), 0
-    while count < len(waiting) and (not count or time.process_time() - since < budget_s):
+    while count < len(waiting) and (not count or time.thread_time() - since < budget_s):
         part, moments = [], 0
         while count < len(waiting) and moments < AT_ONCE:
             part.append(waiting[count])

@@ -55,7 +55,7 @@ class SequenceSettings:
     most: int = 200_000
     """Newest sessions that are learned from, so that a large past does not take hours."""
     budget_s: float = 600.0
-    """Processor time after which no further epoch begins."""
+    """Processor time of the thread that trains after which no further epoch begins."""
     seed: int = 0
 
     def __post_init__(self) -> None:

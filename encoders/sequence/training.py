@@ -45,7 +45,7 @@ class Curve:
     ndcg_10: list[float] = field(default_factory=list)
     """Of each epoch, on the sessions set aside, among all items."""
     cpu_s: list[float] = field(default_factory=list)
-    """Processor time by the end of each epoch."""
+    """Processor time of the thread that trains, by the end of each epoch: others work beside it."""
 
 
 def device_of(told: str) -> str:
@@ -176,7 +176,7 @@ class _Run:
         if checkpoint is not None and checkpoint.is_file():
             curve, kept, begun = self._resumed(checkpoint, name)
             asked = self.examined()
-        since = time.process_time()
+        since = time.thread_time()
         for epoch in range(begun, self._settings.epochs):
             self._plan(curve)
             if epoch >= self._epochs:
@@ -184,7 +184,7 @@ class _Run:
             curve.loss.append(self._epoch(epoch))
             asked = self.examined()
             curve.ndcg_10.append(float(asked.mean(dtype=np.float64)))
-            now = time.process_time()
+            now = time.thread_time()
             curve.cpu_s.append((curve.cpu_s[-1] if curve.cpu_s else 0.0) + now - since)
             since = now
             if curve.ndcg_10[-1] >= max(curve.ndcg_10):

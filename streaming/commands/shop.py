@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streaming.building import BuildReport, Note, build_model, past_of, table_settings
+from streaming.building import BuildReport, build_model
 from streaming.commands.options import Json, moment
 from streaming.errors import InputError
+from streaming.past import Note, past_of, table_settings
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder

@@ -13,11 +13,12 @@ from rich.console import Console
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.training import device_of
 from index.forest_fitting import ForestSettings
-from streaming.building import build_model, past_of, table_settings
+from streaming.building import build_model
 from streaming.commands.options import Json, moment
 from streaming.commands.shop import GraphChoice, RelationsChoice, read_tables, stage_bars, tell_build
 from streaming.errors import InputError
 from streaming.learning import Training
+from streaming.past import past_of, table_settings
 from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder

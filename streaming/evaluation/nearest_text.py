@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.vocabulary import Vocabulary
-from streaming.building import Past
 from streaming.evaluation.log import TrainingPart
 from streaming.evaluation.moments import Moment, Passed, Ranked, best
+from streaming.past import Past
 
 Vectors = NDArray[np.float32]
 

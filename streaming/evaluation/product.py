@@ -21,7 +21,7 @@ from index.lesson import Lesson
 from index.meetings import CONTEXT, MEMORY, lesson_context
 from index.tables import TableSettings
 from streaming import gating
-from streaming.building import UNTRAINED, Past, choose, taught
+from streaming.building import UNTRAINED, made, taught
 from streaming.errors import InputError
 from streaming.evaluation.log import KINDS as LOG_KINDS
 from streaming.evaluation.log import TrainingPart
@@ -30,6 +30,7 @@ from streaming.fitting import Chosen
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.learning import Training
+from streaming.past import Past
 from streaming.ranking import DIGITS, HISTORY, RankingSettings, Raw, decayed, gather, ranked
 from streaming.recalibrating import Recalibration
 from streaming.reranking import PARTS
@@ -97,18 +98,19 @@ class Workshop:
 
     def _taught(self, part: TrainingPart) -> Shop:
         past = self.past.until(part.events)
-        if self._chosen is None or self._chosen[0] is not part:
-            chosen = choose(
-                past,
-                self.encoder,
-                self.settings,
-                forest=self.forest,
-                training=self.training,
-                moments=self.moments,
-                leave_one_out=self.leave_one_out,
-            )
-            self._chosen = part, chosen
-        return taught(past, self.encoder, self._chosen[1], training=self.training)[0]
+        if self._chosen is not None and self._chosen[0] is part:
+            return taught(past, self.encoder, self._chosen[1], training=self.training)
+        chosen, shop, _ = made(
+            past,
+            self.encoder,
+            self.settings,
+            forest=self.forest,
+            training=self.training,
+            moments=self.moments,
+            leave_one_out=self.leave_one_out,
+        )
+        self._chosen = part, chosen
+        return shop
 
     def with_network(self, network: Network) -> Workshop:
         """The same, with another network than the model's, trained anew on the part.

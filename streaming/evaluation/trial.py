@@ -14,7 +14,6 @@ from encoders.sequence.settings import Network as SessionNetwork
 from encoders.text import TextEncoder
 from index.forest_fitting import ForestSettings
 from index.model import ModelFolder
-from streaming.building import Past, data_digest, past_of
 from streaming.errors import InputError, LeakError
 from streaming.evaluation.cold import cold_test
 from streaming.evaluation.contest import contest
@@ -31,6 +30,7 @@ from streaming.evaluation.protocols import cold, leave_one_out, next_item, tempo
 from streaming.evaluation.report import TITLES, Report
 from streaming.evaluation.shelf import NETWORKS, Network, Shelf
 from streaming.learning import Training
+from streaming.past import Past, data_digest, past_of
 
 Networks = Literal["none", "kept", "all"]
 

@@ -18,24 +18,12 @@ from encoders.text import DummyTextEncoder
 from index.co_settings import CoSettings
 from index.model import ModelFolder
 from index.tables import TableSettings
-from streaming.building import (
-    BuildReport,
-    Past,
-    Stopwatch,
-    build_model,
-    choose,
-    data_digest,
-    fitted,
-    past_of,
-    ranking_settings,
-    stocked,
-    table_settings,
-    taught,
-)
+from streaming.building import BuildReport, Stopwatch, build_model, choose, fitted, stocked, taught
 from streaming.cli import application
 from streaming.errors import InputError
 from streaming.item_rows import items_of
 from streaming.items import Shop
+from streaming.past import Past, data_digest, past_of, ranking_settings, table_settings
 from streaming.ranking import RankingSettings
 from streaming.served import for_model
 from streaming.settings import Settings
@@ -173,7 +161,7 @@ def test_what_was_chosen_is_what_is_served(tmp_path: Path) -> None:
 def test_tables_are_of_the_whole_past_though_weights_were_chosen_on_its_end() -> None:
     info, texts = ShopInfo(session_idle_ms=0), DummyTextEncoder()
     made = past(info)
-    shop, _ = taught(made, texts, choose(made, texts, table_settings(info)))
+    shop = taught(made, texts, choose(made, texts, table_settings(info)))
     code = shop.vocabulary.code
     assert shop.counts.support(code("tea"), code("mug")) == 9
     assert shop.counts.seen(shop.vocabulary.codes(["tea", "mug", "jam"])).tolist() == [9, 9, 9]
@@ -182,7 +170,7 @@ def test_tables_are_of_the_whole_past_though_weights_were_chosen_on_its_end() ->
 def test_a_served_model_ranks_as_the_shop_it_was_made_of(tmp_path: Path) -> None:
     info, texts = ShopInfo(), DummyTextEncoder()
     made = past(info)
-    shop, _ = taught(made, texts, choose(made, texts, table_settings(info)))
+    shop = taught(made, texts, choose(made, texts, table_settings(info)))
     built(tmp_path / "model", info)
     served = Shop.open(tmp_path / "model", texts)
     served.upsert(list(items_of(ITEMS)))

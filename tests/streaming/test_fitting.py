@@ -18,11 +18,12 @@ from encoders.whitening import Whitening
 from index.calibrating import auc, ece, reliability
 from index.tables import TableSettings
 from streaming import holdout
-from streaming.building import Past, fitted, stocked
+from streaming.building import fitted, stocked
 from streaming.fitting import TOP, Chosen, candidates_of, choose_on
 from streaming.gating import HORIZON_EVENTS, HORIZON_MS
 from streaming.holdout import DAY_MS, FEW_UNKNOWN, LAST, Held, hold_out, hold_out_last
 from streaming.items import Shop
+from streaming.past import Past
 from streaming.ranking import RankingSettings, weigh
 from streaming.reranking import PARTS
 from streaming.shop import ShopInfo

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 
 from encoders.text import DummyTextEncoder
-from streaming.building import choose, past_of, table_settings, taught
+from streaming.building import choose, taught
 from streaming.item_rows import items_of
 from streaming.items import Shop
+from streaming.past import past_of, table_settings
 from streaming.settings import Settings
 from streaming.shop import ShopFolder, ShopInfo
 from streaming.text_encoder import text_encoder
@@ -78,7 +79,7 @@ def test_reasons_hold_and_offers_rest_on_what_they_cite() -> None:
     texts, info = DummyTextEncoder(), ShopInfo()
     past = past_of(events, items, facts, info, texts)
     settings = table_settings(info)
-    shop, _ = taught(past, texts, choose(past, texts, settings))
+    shop = taught(past, texts, choose(past, texts, settings))
     found = audited(shop, Audit(past), _histories(past.events, 100))
     assert found.checked.total() > 500, _told(found)
     assert not found.faults, found.faults[:5]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from encoders.baselines.light_gcn import GraphSettings
 from encoders.baselines.sequence_networks import SequenceSettings
 from encoders.text import DummyTextEncoder
-from streaming.building import past_of, table_settings
 from streaming.evaluation.contest import contest
 from streaming.evaluation.evaluation import Entry, ask_all
 from streaming.evaluation.log import Log
@@ -22,6 +21,7 @@ from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import temporal
 from streaming.evaluation.shelf import Settings, Shelf
 from streaming.holdout import MOMENTS
+from streaming.past import past_of, table_settings
 from streaming.shop import ShopInfo
 from tests.streaming.evaluation.logs import START
 

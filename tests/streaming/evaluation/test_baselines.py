@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from encoders.text import DummyTextEncoder
-from streaming.building import past_of
 from streaming.evaluation.answers import ask, ask_and_teach
 from streaming.evaluation.counting import CoOccurrenceTable, ItemKnn, VmisKnn, alike_by_sessions
 from streaming.evaluation.log import DAY_MS, Log
@@ -14,6 +13,7 @@ from streaming.evaluation.moments import Moment, Passed, Ranker
 from streaming.evaluation.nearest_text import LastItemsText, text_vectors
 from streaming.evaluation.popularity import DecayedPopularity, Popularity
 from streaming.evaluation.protocols import leave_one_out, temporal
+from streaming.past import past_of
 from streaming.shop import ShopInfo
 from tests.streaming.evaluation.logs import START, Event, log_of
 

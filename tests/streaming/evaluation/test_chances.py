@@ -11,7 +11,6 @@ import pytest
 
 from encoders.text import DummyTextEncoder
 from index.correction import Correction
-from streaming.building import past_of, table_settings
 from streaming.evaluation.answers import ask_and_teach
 from streaming.evaluation.evaluation import Entry, ask_all
 from streaming.evaluation.forecasts import coming, foretold, sessions_of
@@ -20,6 +19,7 @@ from streaming.evaluation.moments import Split
 from streaming.evaluation.product import Product, Workshop
 from streaming.evaluation.protocols import temporal
 from streaming.holdout import MOMENTS
+from streaming.past import past_of, table_settings
 from streaming.recalibrating import Recalibration
 from streaming.shop import ShopInfo
 from tests.stories.small_shop import Visitor, engine_for

@@ -15,7 +15,6 @@ import pytest
 from numpy.typing import NDArray
 
 from encoders.text import DummyTextEncoder
-from streaming.building import past_of, table_settings
 from streaming.evaluation.counting import CoOccurrenceTable
 from streaming.evaluation.evaluation import Entry, ask_all
 from streaming.evaluation.log import Log, TrainingPart
@@ -23,6 +22,7 @@ from streaming.evaluation.moments import Split
 from streaming.evaluation.product import Workshop
 from streaming.evaluation.protocols import temporal
 from streaming.holdout import MOMENTS
+from streaming.past import past_of, table_settings
 from tests.streaming.evaluation.logs import START
 from tests.streaming.evaluation.past_rankers import ITEMS, LENGTH, SESSIONS, TEST, answered, log_of_rows, rows_of
 
