@@ -12,6 +12,7 @@ from typing import Any
 
 from encoders.errors import EncoderError
 from encoders.graph.choosing import Trial
+from encoders.sequence.training import one_core_left
 from encoders.text import TextEncoder
 from index.errors import IndexingError
 from index.forest_fitting import ForestSettings
@@ -195,8 +196,9 @@ def completed(
     past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = silent
 ) -> tuple[Tables, Learned | None]:
     """Tables of a past that lack what torch has to do, with it: vectors of facts and the network, as their settings
-    say."""
-    return with_sequence(past, with_graph(tables, past.items["item_id"]), encoder, training, note)
+    say. Somebody works beside."""
+    with one_core_left():
+        return with_sequence(past, with_graph(tables, past.items["item_id"]), encoder, training, note)
 
 
 def ranked(shop: Shop, chosen: Chosen) -> Shop:
@@ -244,6 +246,8 @@ def made(
             )
             tables = replace(whole.result(), settings=before.shop.tables.settings)
             rest = beside.submit(completed, past, tables, encoder, training, unless_given_up)
+            if settings.sequence is not None and settings.sequence.network == "text":
+                rest.result()  # it reads, and so does the choice of weights: tokenizers are not for two threads
             chosen = chosen_on(before, ordered=past.info.ordered, forest=forest, note=note)
             del before
             if settings.sequence is not None:
