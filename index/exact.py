@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from index.vocabulary import Codes, Vocabulary
@@ -71,10 +72,19 @@ def checked(vectors: Vectors, dimension: int, count: int | None = None) -> Vecto
     if rows.ndim != 2 or rows.shape[1] != dimension or (count is not None and rows.shape[0] != count):
         wanted = f"({'n' if count is None else count}, {dimension})"
         raise ValueError(f"vectors of shape {rows.shape}: expected {wanted}, one row for each")
-    if not np.isfinite(rows).all():
+    if not _finite(rows):
         bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise ValueError(f"vector {bad} holds NaN or infinity: expected finite numbers; encode it anew")
     return rows
+
+
+@njit(cache=True, nogil=True)
+def _finite(rows: Vectors) -> bool:
+    for place in range(len(rows)):
+        for column in range(rows.shape[1]):
+            if not np.isfinite(rows[place, column]):
+                return False
+    return True
 
 
 def checked_k(k: int) -> None:

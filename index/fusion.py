@@ -157,9 +157,27 @@ def query(sessions: Vectors, weights: ArrayLike, *, layout: Layout = LAYOUT) -> 
     given = np.asarray(weights, dtype=np.float32)
     if given.shape not in ((len(PARTS),), (len(asked), len(PARTS))) or not np.isfinite(given).all():
         raise ValueError(f"weights {given.tolist()}: expected one finite weight for each of {', '.join(PARTS)}")
-    wide = np.broadcast_to(given, (len(asked), len(PARTS))).repeat(layout.widths, axis=1)  # (q, dimension)
-    with_prior = np.concatenate([asked, np.ones((len(asked), 1), dtype=np.float32)], axis=1)
-    return with_prior * wide
+    return _weighed(asked, given.reshape(-1, len(PARTS)), layout.blocks)
+
+
+@njit(cache=True, nogil=True)
+def _weighed(sessions: Vectors, weights: Vectors, ends: NDArray[np.int64]) -> Vectors:
+    """(q, width + 1): each block times its weight, and the last weight behind them.
+
+    Args:
+        weights: (q, 5), or (1, 5) for all of them.
+        ends: of the blocks.
+    """
+    queries = np.empty((len(sessions), sessions.shape[1] + 1), np.float32)
+    for place in range(len(sessions)):
+        own = weights[min(place, len(weights) - 1)]
+        begin = 0
+        for block in range(len(ends)):
+            for column in range(begin, ends[block]):
+                queries[place, column] = sessions[place, column] * own[block]
+            begin = ends[block]
+        queries[place, -1] = own[-1]
+    return queries
 
 
 @njit(cache=True, nogil=True)

@@ -9,6 +9,7 @@ from index import rows
 from index.exact import Vectors, best
 from index.nearest import Flat, Nearest
 from index.side import Side, looked_up
+from index.sifting import NO_SCORE, sifted, within
 from index.snapshot import Snapshot
 from index.vocabulary import Codes, Vocabulary
 
@@ -20,7 +21,7 @@ TIE = 1e-5
 """Scores this near each other, as a share of what vectors so long can reach, may be equal: FAISS rounds otherwise than
 `rows.products` does."""
 
-NO_SCORE = np.float32(-np.inf)
+_NONE_GONE = np.empty(0, np.bool_)
 
 
 class LiveRows:
@@ -108,16 +109,10 @@ class LiveRows:
             return self.search(queries, count)
         ties = self._ties(queries)
         scores, codes, _ = self._pool(queries, ties, count + SLACK, 0)  # (q, m), (q, m)
-        width = scores.shape[1]
-        if width > count:
-            border = np.partition(scores, width - count - 1, axis=1)[:, width - count - 1, None]
-        else:
-            border = np.full((len(queries), 1), NO_SCORE)
-        taken = scores > border
-        enough = 2 * np.count_nonzero(taken, axis=1) > count
+        found, sizes = within(scores, codes, count)
         return [
-            np.sort(codes[at][taken[at]]) if sure else self.search(queries[at : at + 1], count)[0]
-            for at, sure in enumerate(enough.tolist())
+            found[at, :size] if 2 * size > count else self.search(queries[at : at + 1], count)[0]
+            for at, size in enumerate(sizes.tolist())
         ]
 
     def _compared(
@@ -149,27 +144,35 @@ class LiveRows:
         Where scores are approximate, what ties with the last one fetched is left behind with it: else raw vectors
         would decide about one of two equals and never see the other.
         """
-        scores, codes = [], []
-        rest = np.full(len(queries), NO_SCORE)
-        sides: tuple[tuple[Nearest, Codes, bool], ...] = (
-            (self.main.nearest, self.main.codes, True),
-            (Flat(self.side.vectors, threads=self._threads), self.side.codes, False),
+        pools = []
+        main, side = self.main, self.side
+        if len(main):
+            gone = self.gone if self.gone_count else _NONE_GONE
+            pools.append(self._sifted(main.nearest, main.codes, gone, queries, ties, fetch, effort))
+        if len(side):
+            nearest = Flat(side.vectors, threads=self._threads)
+            pools.append(self._sifted(nearest, side.codes, _NONE_GONE, queries, ties, fetch, effort))
+        if len(pools) == 1:
+            return pools[0]
+        (scores, codes, rest), (more, their_codes, their_rest) = pools
+        return (
+            np.concatenate((scores, more), axis=1),
+            np.concatenate((codes, their_codes), axis=1),
+            np.maximum(rest, their_rest),
         )
-        for nearest, by_row, is_main in sides:
-            if not len(by_row):
-                continue
-            near, found = nearest.search(queries, min(fetch, len(by_row)), effort)
-            absent = found < 0
-            if fetch < len(by_row):
-                left = np.where(absent[:, -1], NO_SCORE, near[:, -1])
-                rest = np.maximum(rest, left)
-                if not nearest.exact:
-                    absent |= near <= (left + ties)[:, None]
-            if is_main and self.gone_count:
-                absent |= self.gone[found]
-            scores.append(np.where(absent, NO_SCORE, near))
-            codes.append(by_row.take(found))
-        return np.concatenate(scores, axis=1), np.concatenate(codes, axis=1), rest
+
+    @staticmethod
+    def _sifted(
+        nearest: Nearest,
+        by_row: Codes,
+        gone: NDArray[np.bool_],
+        queries: Vectors,
+        ties: Vectors,
+        fetch: int,
+        effort: int,
+    ) -> tuple[Vectors, Codes, Vectors]:
+        scores, found = nearest.search(queries, min(fetch, len(by_row)), effort)
+        return sifted(scores, found, by_row, gone, ties, fetch < len(by_row), not nearest.exact)
 
     def _ties(self, queries: Vectors) -> Vectors:
         """Of each query, how near each other scores may be equal, (q,)."""

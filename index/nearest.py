@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from index.backend import faiss
 from index.exact import Vectors
-from index.rows import crossed
+from index.sifting import visits
 
 Rows = NDArray[np.int64]
 
@@ -121,13 +121,12 @@ class Inverted:
 
     def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
         self._faiss.omp_set_num_threads(self._threads)
-        asked, probes = padded(queries / self.emphasis), self.probes_at(effort)
+        probes = self.probes_at(effort)
         if fetch == self.index.ntotal and probes == self.index.nlist:  # the least of them FAISS would leave out
-            return np.zeros((len(asked), fetch), np.float32), np.tile(np.arange(fetch), (len(asked), 1))
-        near = crossed(asked, self._centres, asked.shape[1])  # (q, lists)
-        visited = np.argpartition(near, near.shape[1] - probes, axis=1)[:, near.shape[1] - probes :]
+            return np.zeros((len(queries), fetch), np.float32), np.tile(np.arange(fetch), (len(queries), 1))
         self.index.nprobe = probes
-        scores, rows = self.index.search_preassigned(asked, fetch, visited, np.take_along_axis(near, visited, axis=1))
+        asked, lists, near = visits(queries, self.emphasis, self._centres, probes)
+        scores, rows = self.index.search_preassigned(asked, fetch, lists, near)
         return scores, rows
 
     def probes_at(self, effort: int) -> int:
