@@ -320,14 +320,13 @@ class Shop:
         """The vectors of those steps of which something is known, given their words: their places, (n,), and (n,
         dimension). One look into the index. Of a step whose words are empty nothing is known."""
         codes = self.vocabulary.codes([step.subject for step, text in zip(steps, words, strict=True) if text is None])
-        rows = iter(self.index.vectors(codes)[:, : self.dimension])
-        there = iter(self.index.has(codes).tolist())
-        places, vectors = [], []
+        found, has = self.index.vectors(codes, self.dimension), self.index.has(codes)
+        if len(codes) == len(words) and has.all():  # as nearly always
+            return list(range(len(words))), found
+        rows, there, places, vectors = iter(found), iter(has.tolist()), [], []
         for place, text in enumerate(words):
-            if text == "":
-                continue
-            vector = next(rows) if text is None else self._text_vector(text)
-            if text is not None or next(there):
+            vector = next(rows) if text is None else self._text_vector(text) if text else None
+            if vector is not None and (text is not None or next(there)):
                 places.append(place)
                 vectors.append(vector)
         return places, np.array(vectors, np.float32).reshape(-1, self.dimension)

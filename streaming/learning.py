@@ -116,6 +116,7 @@ def learn_sequence(
         lessons = read_sessions(lessons, titles, reader, budget_s, lambda done, total: note("words", done, total))
         note("words", len(lessons), len(lessons))
     joints: list[Joint] = ["no", "yes"] if settings.joint == "choose" else [settings.joint]
+    note("network", 0, settings.epochs * len(joints))
     tried = []
     for number, joint in enumerate(joints):
         fitted = fit_sequence(
