@@ -22,6 +22,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from streaming.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 PRIVATE = frozenset({"/states"})
@@ -51,9 +53,19 @@ class Pages:
     def __init__(
         self, port: int, folder: Path, pages: dict[str, Callable[[], Answer]], host: str = "127.0.0.1"
     ) -> None:
+        """
+        Raises:
+            InputError: nothing can listen there.
+        """
         self._pages = pages
         self._folder = folder
-        self._server = ThreadingHTTPServer((host, port), self._handler())
+        try:
+            self._server = ThreadingHTTPServer((host, port), self._handler())
+        except OSError as exc:
+            raise InputError(
+                f"health pages cannot be served at {host}:{port} ({exc.strerror}), expected an address of this machine"
+                " and a port that nothing else has; give each worker its own --port, or 0 for one that is free"
+            ) from exc
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
 

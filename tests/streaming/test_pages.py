@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streaming import pages as pages_module
+from streaming.errors import InputError
 from streaming.pages import Pages, text
 
 
@@ -34,6 +35,11 @@ def get(pages: Pages, path: str) -> tuple[int, str]:
 def test_says_what_it_is_told(pages: Pages) -> None:
     assert get(pages, "/live") == (200, "ok\n")
     assert get(pages, "/ready") == (503, "rebalancing\n")
+
+
+def test_a_port_that_another_worker_has_is_named_with_the_remedy(pages: Pages, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"127\.0\.0\.1:{pages.port} \(Address already in use\).*own --port"):
+        Pages(pages.port, tmp_path, {})
 
 
 def test_an_unknown_page_names_the_known(pages: Pages) -> None:
