@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streaming import codec, outbox, sessions, topics
-from streaming.deciding import Made, decide_in_steps, halves
+from streaming.deciding import CROWDED, Made, decide_in_steps, halves
 from streaming.decisions import Decision, Due, Noticed, Work
 from streaming.engine import Engine
 from streaming.event_queue import EventQueue, Forget, News, Order, Received
@@ -105,7 +105,7 @@ class Batcher:
     async def run(self) -> None:
         """Work until the process ends."""
         while True:
-            batch = await self.queue.collect()
+            batch = await self.queue.collect(CROWDED if self.ladder.level == "popular" else 1)
             async with asyncio.timeout(self._settings.deadline_s):
                 await self._round(batch)
             self.decided += len(batch)

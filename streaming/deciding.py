@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 STEP_EVENTS = 16
 """Events of one step: a bound on how long what else asks for the model's thread waits, such as a new item."""
+CROWDED = 4
+"""So many times the events of a batch, and of a step, where popularity alone has its say: there an event costs the
+engine a quarter, so that a step is no longer, and rounds are what counts."""
 
 
 @dataclass(slots=True)
@@ -42,8 +45,9 @@ async def decide_in_steps(
 ) -> Made:
     """`decide` step by step, the model's thread free between them; a batch equals its events one by one."""
     made, loop = Made(), asyncio.get_running_loop()
-    for start in range(0, len(work), STEP_EVENTS):
-        step = work[start : start + STEP_EVENTS]
+    size = STEP_EVENTS * (CROWDED if engine.level == "popular" else 1)
+    for start in range(0, len(work), size):
+        step = work[start : start + size]
         made.add(await loop.run_in_executor(model, decide, engine, step, states | made.changed, now))
     return made
 

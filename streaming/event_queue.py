@@ -73,8 +73,9 @@ class EventQueue:
         if not self._queue.full():
             self._queue.put_nowait(News())
 
-    async def collect(self) -> list[Received | Order]:
-        """The next batch, up to `batch_events`: what is there already, or comes within `batch_wait_ms` of the first.
+    async def collect(self, times: int = 1) -> list[Received | Order]:
+        """The next batch, up to so many times `batch_events`: what is there already, or comes within `batch_wait_ms` of
+        the first.
 
         A batch ends where a key comes from a second partition (a site with two partitioners): a session's state is
         that of one partition, and must not be mixed.
@@ -82,7 +83,7 @@ class EventQueue:
         batch: list[Received | Order] = []
         partitions: dict[bytes, int] = {}
         end = None
-        while len(batch) < self._settings.batch_events:
+        while len(batch) < times * self._settings.batch_events:
             received = self._held_over or await self._next(end)
             self._held_over = None
             if received is None:

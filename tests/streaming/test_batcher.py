@@ -11,8 +11,10 @@ from msgspec.structs import replace
 
 from streaming import codec
 from streaming.changes import Change
+from streaming.deciding import CROWDED
 from streaming.event_queue import Forget, News
 from streaming.exits import Exit
+from streaming.ladder import Ladder
 from streaming.outbox import Outbox
 from streaming.records import EventRecord, Learned
 from streaming.sessions import SessionState, Step
@@ -101,6 +103,24 @@ def test_an_event_that_the_engine_fails_on_is_set_aside_and_the_others_are_decid
     assert codec.decode(bench.disk.kept[(0, b"s2")], SessionState).counts == (0, 1)
     assert bench.engine.pieces == [4, 2, 1, 1, 2]  # the whole, its halves, the bad half one by one
     assert [entry[2] for entry in bench.log if entry[0] == "ack"] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("age_ms", "times"), [(0, 1), (350, 1), (500, CROWDED)])
+def test_batches_are_longer_where_popularity_alone_has_its_say(
+    monkeypatch: pytest.MonkeyPatch, age_ms: float, times: int
+) -> None:
+    bench, asked = Bench(), []
+    bench.batcher.ladder = Ladder(100)
+    bench.batcher.ladder.settle(age_ms, 0)
+
+    async def collect(most: int) -> None:
+        asked.append(most)
+        raise Ended
+
+    monkeypatch.setattr(bench.batcher.queue, "collect", collect)
+    with pytest.raises(Ended):
+        asyncio.run(bench.batcher.run())
+    assert asked == [times]
 
 
 def test_a_tick_finds_the_sessions_that_wait_and_only_those() -> None:

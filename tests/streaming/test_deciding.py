@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from streaming.deciding import STEP_EVENTS, Made, decide, decide_in_steps
+from streaming.deciding import CROWDED, STEP_EVENTS, Made, decide, decide_in_steps
 from streaming.engine import Engine
 from tests.stories.small_shop import engine_for, fitted
 from tests.streaming.test_engine import stream
@@ -62,3 +62,20 @@ def test_who_asks_for_the_thread_waits_for_one_step_only() -> None:
 
     asyncio.run(run())
     assert done == [STEP_EVENTS, "item", STEP_EVENTS, STEP_EVENTS]
+
+
+def test_steps_are_longer_where_popularity_alone_has_its_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, done = engine_for(fitted()), []
+    engine.level = "popular"
+    step = engine.step
+
+    def noted(events, states, now=None):  # type: ignore[no-untyped-def]
+        done.append(len(events))
+        return step(events, states, now)
+
+    monkeypatch.setattr(engine, "step", noted)
+    made = in_steps(engine, CROWDED * STEP_EVENTS + 3)
+    assert done == [CROWDED * STEP_EVENTS, 3]
+    other = engine_for(fitted())
+    other.level = "popular"
+    assert made == decide(other, stream(3, CROWDED * STEP_EVENTS + 3), {}, NOW)

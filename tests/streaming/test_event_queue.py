@@ -14,18 +14,22 @@ def record(offset: int, key: bytes = b"s1", partition: int = 0) -> Any:
     return Received(SimpleNamespace(topic="browses", partition=partition, key=key, offset=offset), 1)
 
 
-def batches(records: list[Any], count: int, **settings: Any) -> list[list[int]]:
+def batches(records: list[Any], count: int, times: int = 1, **settings: Any) -> list[list[int]]:
     async def story() -> list[list[int]]:
         queue = EventQueue(WorkerSettings(**settings))
         for each in records:
             await queue.put(each)
-        return [[each.message.offset for each in await queue.collect()] for _ in range(count)]
+        return [[each.message.offset for each in await queue.collect(times)] for _ in range(count)]
 
     return asyncio.run(story())
 
 
 def test_a_lone_event_does_not_wait_and_a_full_queue_makes_full_batches() -> None:
     assert batches([record(n) for n in range(7)], 3, batch_events=3) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_whoever_is_crowded_takes_more_at_once() -> None:
+    assert batches([record(n) for n in range(7)], 2, times=2, batch_events=3) == [[0, 1, 2, 3, 4, 5], [6]]
 
 
 def test_a_batch_ends_where_a_session_comes_from_a_second_partition() -> None:
