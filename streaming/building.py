@@ -253,6 +253,8 @@ def made(
             if settings.sequence is not None:
                 note("network", 0, 1)
             tables, learned = rest.result()
+            if settings.sequence is not None:
+                note("network", 1, 1)
         except BaseException:
             given_up.set()
             raise
