@@ -80,11 +80,7 @@ def checked(vectors: Vectors, dimension: int, count: int | None = None) -> Vecto
 
 @njit(cache=True, nogil=True)
 def _finite(rows: Vectors) -> bool:
-    for place in range(len(rows)):
-        for column in range(rows.shape[1]):
-            if not np.isfinite(rows[place, column]):
-                return False
-    return True
+    return bool(np.isfinite(rows).all())
 
 
 def checked_k(k: int) -> None:

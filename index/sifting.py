@@ -36,17 +36,8 @@ def visits(
     numbers = np.empty((len(queries), probes), np.int64)
     scores = np.empty((len(queries), probes), np.float32)
     for place in range(len(queries)):
-        row = near[place]
-        least = np.partition(row, lists - probes)[lists - probes]
-        filled = 0
-        for number in range(lists):
-            if row[number] > least:
-                numbers[place, filled], scores[place, filled] = number, row[number]
-                filled += 1
-        for number in range(lists):
-            if filled < probes and row[number] == least:
-                numbers[place, filled], scores[place, filled] = number, row[number]
-                filled += 1
+        nearest = np.argpartition(near[place], lists - probes)[lists - probes :]
+        numbers[place], scores[place] = nearest, near[place][nearest]
     return asked, numbers, scores
 
 

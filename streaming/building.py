@@ -130,7 +130,12 @@ def before_the_last(
     note: Note = silent,
     leave_one_out: bool = False,
 ) -> Before:
-    """The first half of `choose`, with all that torch has to do in it."""
+    """The last part of a past held out, and a shop of what was before it, with all that torch has to do for it.
+
+    Args:
+        moments: to choose on, at most.
+        leave_one_out: on each session's last item instead, for a test that asks for just that.
+    """
     if leave_one_out:
         had = past.items["item_id"].is_in(past.events["item_id"].unique().implode())
         held = hold_out_last(past.events, count=moments, unknown=1 - float(had.sum()) / max(len(had), 1))
@@ -150,10 +155,11 @@ def before_the_last(
 
 
 def chosen_on(before: Before, *, ordered: bool, forest: ForestSettings | None = None, note: Note = silent) -> Chosen:
-    """The second half of `choose`.
+    """Weights, forest and calibration, chosen on what was held out.
 
     Args:
         ordered: as `choose_on`.
+        forest: how the forest is grown that ranks the best once more; None: none is.
     """
     note("weights", 0, 1)
     chosen = choose_on(before.held, before.shop, before.start, ordered=ordered, forest=forest)
@@ -165,31 +171,10 @@ def chosen_on(before: Before, *, ordered: bool, forest: ForestSettings | None = 
     return replace(chosen, trials=before.trials, curves=(*named, *chosen.curves), told=told)
 
 
-def choose(
-    past: Past,
-    encoder: TextEncoder,
-    settings: TableSettings,
-    *,
-    forest: ForestSettings | None = None,
-    training: Training = UNTRAINED,
-    moments: int = MOMENTS,
-    leave_one_out: bool = False,
-) -> Chosen:
-    """Weights, forest and calibration, chosen on the last part of the past by tables of what was before it.
-
-    Args:
-        forest: how the forest is grown that ranks the best once more; None: none is.
-        moments: to choose on, at most.
-        leave_one_out: on each session's last item instead, for a test that asks for just that.
-    """
-    before = before_the_last(past, encoder, settings, training=training, moments=moments, leave_one_out=leave_one_out)
-    return chosen_on(before, ordered=past.info.ordered, forest=forest)
-
-
 def taught(past: Past, encoder: TextEncoder, chosen: Chosen, *, training: Training = UNTRAINED) -> Shop:
     """A shop with tables of all of the past, made and ranked as chosen."""
     tables = replace(fitted(past, replace(chosen.tables, graph="none")), settings=chosen.tables)
-    return ranked(stocked(past, completed(past, tables, encoder, training)[0], encoder), chosen)
+    return _as_chosen(stocked(past, completed(past, tables, encoder, training)[0], encoder), chosen)
 
 
 def completed(
@@ -201,7 +186,7 @@ def completed(
         return with_sequence(past, with_graph(tables, past.items["item_id"]), encoder, training, note)
 
 
-def ranked(shop: Shop, chosen: Chosen) -> Shop:
+def _as_chosen(shop: Shop, chosen: Chosen) -> Shop:
     """The shop, ranking as chosen."""
     shop.ranking, shop.calibration, shop.forest = asdict(chosen.ranking), chosen.calibration, chosen.forest
     shop.gate = chosen.gate
@@ -223,9 +208,15 @@ def made(
     note: Note = silent,
     leave_one_out: bool = False,
 ) -> tuple[Chosen, Shop, tuple[Curve, ...]]:
-    """As `choose` and `taught`, one core for each: tables of all of the past are fitted beside those of what was before
-    its last part, and what torch has to do for them beside the choice of weights, of which it needs nothing; torch,
-    which has one source of chance, is never asked by both. Gives also how training of the network went."""
+    """What is chosen on the last part of a past, the shop of all of it that is `taught` so, and how training of its
+    network went. One core for each: tables of all of the past are fitted beside those of what was before its last part,
+    and what torch has to do for them beside the choice of weights, of which it needs nothing; torch, which has one
+    source of chance, is never asked by both.
+
+    Args:
+        forest: as `chosen_on`.
+        moments, leave_one_out: as `before_the_last`.
+    """
     given_up = Event()
 
     def unless_given_up(_stage: str, _done: int, _total: int) -> None:
@@ -258,7 +249,7 @@ def made(
         except BaseException:
             given_up.set()
             raise
-    shop = ranked(stocked(past, tables, encoder), chosen)
+    shop = _as_chosen(stocked(past, tables, encoder), chosen)
     return chosen, shop, () if learned is None else tuple(learned.curves)
 
 

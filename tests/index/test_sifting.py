@@ -28,7 +28,8 @@ def test_of_lists_that_are_equally_near_as_many_are_visited_as_are_wanted() -> N
     centres = np.ones((6, 8), np.float32)
     centres[4] = 2
     _, lists, _ = visits(np.ones((1, 8), np.float32), np.ones(8, np.float32), centres, 3)
-    assert lists.tolist() == [[4, 0, 1]]
+    assert len(set(lists[0].tolist())) == 3
+    assert 4 in lists[0]
 
 
 def test_what_is_no_item_and_what_ties_with_the_last_one_fetched_is_nothing() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,20 @@ import pytest
 from typer.testing import CliRunner
 
 from encoders.catalogue import item_text
-from encoders.sequence.settings import SequenceSettings
 from encoders.text import DummyTextEncoder
 from index.co_settings import CoSettings
 from index.model import ModelFolder
-from index.tables import GraphMethod, TableSettings
-from streaming import building
-from streaming.building import Before, BuildReport, Stopwatch, build_model, choose, fitted, made, stocked, taught
+from index.tables import TableSettings
+from streaming.building import (
+    BuildReport,
+    Stopwatch,
+    build_model,
+    fitted,
+    made,
+    stocked,
+)
 from streaming.cli import application
 from streaming.errors import InputError
-from streaming.holdout import hold_out
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.past import Past, data_digest, past_of, ranking_settings, table_settings
@@ -153,7 +156,7 @@ def test_a_worker_is_told_what_the_shop_is_like(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- chosen
 def test_what_was_chosen_is_what_is_served(tmp_path: Path) -> None:
     info, texts = ShopInfo(), DummyTextEncoder()
-    chosen = choose(past(info), texts, table_settings(info))
+    chosen, _, _ = made(past(info), texts, table_settings(info))
     model, report = built(tmp_path / "model", info)
     shop = Shop.open(tmp_path / "model", texts)
     assert RankingSettings.of(shop) == chosen.ranking
@@ -164,8 +167,7 @@ def test_what_was_chosen_is_what_is_served(tmp_path: Path) -> None:
 
 def test_tables_are_of_the_whole_past_though_weights_were_chosen_on_its_end() -> None:
     info, texts = ShopInfo(session_idle_ms=0), DummyTextEncoder()
-    known = past(info)
-    shop = taught(known, texts, choose(known, texts, table_settings(info)))
+    _, shop, _ = made(past(info), texts, table_settings(info))
     code = shop.vocabulary.code
     assert shop.counts.support(code("tea"), code("mug")) == 9
     assert shop.counts.seen(shop.vocabulary.codes(["tea", "mug", "jam"])).tolist() == [9, 9, 9]
@@ -173,8 +175,7 @@ def test_tables_are_of_the_whole_past_though_weights_were_chosen_on_its_end() ->
 
 def test_a_served_model_ranks_as_the_shop_it_was_made_of(tmp_path: Path) -> None:
     info, texts = ShopInfo(), DummyTextEncoder()
-    known = past(info)
-    shop = taught(known, texts, choose(known, texts, table_settings(info)))
+    _, shop, _ = made(past(info), texts, table_settings(info))
     built(tmp_path / "model", info)
     served = Shop.open(tmp_path / "model", texts)
     served.upsert(list(items_of(ITEMS)))
@@ -182,62 +183,6 @@ def test_a_served_model_ranks_as_the_shop_it_was_made_of(tmp_path: Path) -> None
     assert served.vocabulary.ids(codes) == shop.vocabulary.ids(codes)
     assert served.index.vectors(codes).tobytes() == shop.index.vectors(codes).tobytes()
     assert (served.snapshot, served.dimension) == (shop.snapshot, shop.dimension)
-
-
-# ------------------------------------------------------------------------------------------------- on two cores at once
-SESSIONS = events().vstack(
-    events().with_columns(pl.concat_str(pl.lit("again-"), "session_id").alias("session_id"), pl.col("time") + 200)
-)
-"""Enough for a network."""
-
-
-@pytest.mark.parametrize("graph", ["svd", "kge", "auto", "none"])
-def test_what_is_made_at_once_is_what_is_made_in_turn(graph: GraphMethod) -> None:
-    texts, known = DummyTextEncoder(), past(frame=SESSIONS)
-    settings = replace(table_settings(known.info), graph=graph, sequence=SequenceSettings(epochs=2, free=4, hidden=4))
-    expected = choose(known, texts, settings)
-    chosen, shop, curves = made(known, texts, settings)
-    assert (chosen.ranking, chosen.tables, chosen.gate) == (expected.ranking, expected.tables, expected.gate)
-    assert chosen.calibration.to_dict() == expected.calibration.to_dict()
-    other, codes = taught(known, texts, expected), np.arange(3, dtype=np.int32)
-    assert shop.index.vectors(codes).tobytes() == other.index.vectors(codes).tobytes()
-    assert (shop.snapshot, shop.tables.settings) == (other.snapshot, other.tables.settings)
-    assert shop.tables.settings.graph == ("svd" if graph == "auto" else graph)
-    assert [(curve.metric, len(curve.x)) for curve in curves] == [("loss", 2), ("ndcg_10", 2)]
-
-
-def test_nobody_waits_for_a_training_whose_model_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    known, under_way = past(frame=SESSIONS), threading.Event()
-    epochs: list[int] = []
-    started = building.completed
-
-    def noted(*arguments: Any) -> Any:
-        *others, note = arguments
-
-        def heard(stage: str, done: int, total: int) -> None:
-            epochs.append(done)
-            under_way.set()
-            note(stage, done, total)
-
-        return started(*others, heard)
-
-    def interrupted(*_: Any, **__: Any) -> None:
-        assert under_way.wait(60)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(building, "completed", noted)
-    monkeypatch.setattr(building, "chosen_on", interrupted)
-    endless = SequenceSettings(epochs=100_000, patience=100_000, free=4, hidden=4)
-    settings = replace(table_settings(known.info), sequence=endless)
-    before = Before(
-        hold_out(known.events, endless=True),
-        stocked(known, fitted(known, settings), DummyTextEncoder()),
-        ranking_settings(known.info),
-    )
-    monkeypatch.setattr(building, "before_the_last", lambda *_, **__: before)
-    with pytest.raises(KeyboardInterrupt):
-        made(known, DummyTextEncoder(), settings)
-    assert 1 <= max(epochs) < 100_000
 
 
 # ----------------------------------------------------------------------------------------------------------- the folder

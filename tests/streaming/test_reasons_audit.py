@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from encoders.text import DummyTextEncoder
-from streaming.building import choose, taught
+from streaming.building import made
 from streaming.item_rows import items_of
 from streaming.items import Shop
 from streaming.past import past_of, table_settings
@@ -79,7 +79,7 @@ def test_reasons_hold_and_offers_rest_on_what_they_cite() -> None:
     texts, info = DummyTextEncoder(), ShopInfo()
     past = past_of(events, items, facts, info, texts)
     settings = table_settings(info)
-    shop = taught(past, texts, choose(past, texts, settings))
+    _, shop, _ = made(past, texts, settings)
     found = audited(shop, Audit(past), _histories(past.events, 100))
     assert found.checked.total() > 500, _told(found)
     assert not found.faults, found.faults[:5]
