@@ -40,6 +40,9 @@ def torture(
     repeats: Annotated[float, typer.Option(help="Share of events that the site sends twice.")] = 0.01,
     late: Annotated[float, typer.Option(help="Share of events that come late.")] = 0.05,
     cursed: Annotated[float, typer.Option(help="Share of events that the engine fails on.")] = 0.001,
+    latency_budget: Annotated[
+        float, typer.Option(help="Milliseconds beyond which workers do less, as the ladder says; 0: none.")
+    ] = 0.0,
     deadline: Annotated[float, typer.Option(help="Seconds until a worker whose engine hangs ends itself.")] = 30.0,
     folder: Annotated[
         Path | None, typer.Option(help="For logs and data; none: a temporary one, named where something is wrong.")
@@ -73,6 +76,7 @@ def torture(
         late=late,
         cursed=cursed,
         deadline_s=deadline,
+        latency_budget_ms=latency_budget,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     for loud, level in (("kafka", logging.CRITICAL), ("faiss", logging.WARNING)):
@@ -87,7 +91,8 @@ def torture(
             result = run(profile, place, cluster)
     asked = {
         "seed": seed, "kills": kills_, "rebalances": rebalances, "others": others, "only": only, "workers": workers,
-        "rate": rate, "poison": poison, "repeats": repeats, "late": late, "cursed": cursed, "deadline": deadline,
+        "rate": rate, "poison": poison, "repeats": repeats, "late": late, "cursed": cursed,
+        "latency-budget": latency_budget, "deadline": deadline,
     }  # fmt: skip
     options = [f"--{name} {value}" for name, value in asked.items() if value is not None]
     again = " ".join(["beforehand torture", *options, "--local" if local else f"--nodes {nodes}"])

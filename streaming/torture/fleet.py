@@ -135,9 +135,15 @@ class Fleet:
                 raise BeforehandError(f"workers {late} not ready in {seconds} s:\n{self.workers[0].tail()}")
             time.sleep(0.2)
 
-    def looked_at(self) -> dict[str, Look | None]:
-        """What each worker that is wanted says now; none: it does not answer."""
-        return {worker.settings.worker.id: _look(worker) for worker in self.wanted}
+    def at_rest(self, seconds: float) -> dict[str, Look | None]:
+        """What each worker that is wanted says when all of them do all of the work again, or when so much time is over;
+        none: it does not answer."""
+        end = time.monotonic() + seconds
+        while True:
+            looks = {worker.settings.worker.id: _look(worker) for worker in self.wanted}
+            if time.monotonic() > end or not any(each and each.level for each in looks.values()):
+                return looks
+            time.sleep(0.2)
 
     def states(self, partitions: int, seconds: float = 60) -> dict[str, bytes]:
         """All session states as the workers hold them, once each partition is with exactly one of them."""

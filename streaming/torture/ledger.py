@@ -40,6 +40,8 @@ class Ledger:
     """Ids on `predictions` and `suppressed`."""
     repeats: int = 0
     """Records there with an id that was there before: at least once."""
+    levels: dict[str, int] = field(default_factory=dict)
+    """How many of each level."""
     letters: int = 0
     """Dead letters, each of them once."""
     letter_repeats: int = 0
@@ -137,13 +139,15 @@ def keep(
     ledger.must_answer = len(reference.answered)
     ledger.note("lost_on_the_way_in", _lost(reference, sent))
 
-    found, different = Counter[str](), dict[str, None]()
+    found, levels, different = Counter[str](), Counter[str](), dict[str, None]()
     for decision in decisions:
         id = decision.prediction_id
+        levels[decision.level] += id not in found
         found[id] += 1
         if (answer := reference.answers.get(id)) is not None and plain(decision) != answer:
             different[id] = None
     ledger.decisions, ledger.repeats = len(found), found.total() - len(found)
+    ledger.levels = dict(levels)
     ledger.note("unexpected", sorted(found.keys() - reference.possible.keys()))
     per_event = Counter(name for id in found if (name := reference.possible.get(id)))
     ledger.note("unexpected", sorted(name for name in reference.silent if per_event[name]))

@@ -32,6 +32,11 @@ class Look:
     failures: int
     """Steps in which its engine failed."""
 
+    @property
+    def level(self) -> str | None:
+        """That it is at a level below `full`, in its words."""
+        return self.full if self.full is not None and self.full.startswith("level ") else None
+
 
 @dataclass(slots=True)
 class Looks:

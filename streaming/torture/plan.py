@@ -84,6 +84,8 @@ class Profile:
     broker_pause_s: float = 15
     broker_away_s: float = 60
     burst_s: float = 5
+    latency_budget_ms: float = 0
+    """Beyond it workers do less; see `streaming.ladder`. 0: they always do all."""
     deadline_s: float = 60
     """Of a batch: a worker whose engine hangs ends after it."""
     settle_s: float = 240
@@ -95,6 +97,8 @@ class Profile:
                 raise InputError(f"{name} {getattr(self, name)}, expected a share from 0 to 0.5")
         if self.rate <= 0 or self.workers < 1:
             raise InputError(f"rate {self.rate}, {self.workers} workers; expected a rate above 0 and a worker")
+        if self.latency_budget_ms < 0:
+            raise InputError(f"latency budget {self.latency_budget_ms} ms, expected one above 0, or 0 for none")
 
     def plan(self) -> list[Harm]:
         """The harms in the order in which they are done.

@@ -5,6 +5,7 @@ Sessions know nothing of each other, so many of them are shared out to processes
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from streaming.decisions import prediction_id
 from streaming.engine import Engine
 from streaming.intake import Event, Intake, Source
 from streaming.items import Shop
+from streaming.ladder import LEVELS
 from streaming.moments import Due
 from streaming.privacy import Pseudonyms
 from streaming.records import Prediction
@@ -30,7 +32,7 @@ from streaming.sessions import FRESH, INTEREST_KINDS, SessionState, advance
 from streaming.settings import Settings
 from streaming.tail import tail
 from streaming.torture.plan import Profile
-from streaming.torture.traffic import CURSE, Payloads, items
+from streaming.torture.traffic import CURSE, Payloads, items, teach
 
 REHEARSED = 300
 """Events: sessions of several each."""
@@ -38,6 +40,8 @@ PAYS = 50_000
 """Events for which another process pays: it takes seconds to start."""
 Place = tuple[str, int, int]
 """Topic without prefix, partition and offset of a record."""
+Told = Mapping[str, bytes]
+"""What was told, where it may be of any level: ids to `mark_of`."""
 
 
 def place_of(source: Source) -> Place:
@@ -71,14 +75,18 @@ class Reference:
     """Every id that a decision may have, to the id of the event, or empty for an idle cart's."""
 
 
-def reference(settings: Settings, profile: Profile) -> Reference:
-    """Reads `clicks`, then `browses`: an order in which no worker ever saw the events of both."""
+def reference(settings: Settings, profile: Profile, told: Told | None = None) -> Reference:
+    """Reads `clicks`, then `browses`: an order in which no worker ever saw the events of both.
+
+    Args:
+        told: each event is decided at that level at which this comes of it; None: in full.
+    """
     result, intake = Reference(), _intake(settings)
     for number, topic in enumerate((topics.CLICKS, topics.BROWSES)):
         rows = tail(settings, [settings.topics.prefix + topic.name])
         _accept(result, intake, number, sorted(rows, key=lambda row: (row.partition, row.offset)))
     processes = min(os.cpu_count() or 1, 1 + len(result.events) // PAYS)
-    decide(result, settings, profile, processes=processes)
+    decide(result, settings, profile, told, processes=processes)
     return result
 
 
@@ -103,10 +111,13 @@ def _intake(settings: Settings) -> Intake:
     return Intake(Pseudonyms.from_settings(settings), settings.topics.prefix)
 
 
-def decide(result: Reference, settings: Settings, profile: Profile, *, processes: int = 1) -> None:
+def decide(
+    result: Reference, settings: Settings, profile: Profile, told: Told | None = None, *, processes: int = 1
+) -> None:
     """Fills in, from `events`, what must come of them.
 
     Args:
+        told: as `reference`.
         processes: to share the sessions out to; what comes of it is the same.
     """
     by_session: dict[str, list[Event]] = {}
@@ -114,11 +125,11 @@ def decide(result: Reference, settings: Settings, profile: Profile, *, processes
         by_session.setdefault(event.session, []).append(event)
     sessions = list(by_session.values())
     if processes == 1:
-        parts = [_decided(sessions, settings, profile)]
+        parts = [_decided(sessions, settings, profile, told)]
     else:
         shares = [sessions[number::processes] for number in range(processes)]
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            parts = list(pool.map(_decided, shares, repeat(settings), repeat(profile)))
+            parts = list(pool.map(_decided, shares, repeat(settings), repeat(profile), repeat(told)))
     for part in parts:
         result.states.update(part.states)
         result.answers.update(part.answers)
@@ -127,18 +138,19 @@ def decide(result: Reference, settings: Settings, profile: Profile, *, processes
         result.possible.update(part.possible)
 
 
-def _decided(sessions: Sequence[Sequence[Event]], settings: Settings, profile: Profile) -> Reference:
+def _decided(sessions: Sequence[Sequence[Event]], settings: Settings, profile: Profile, told: Told | None) -> Reference:
     """What must come of the events of these sessions, each in its order."""
     result = Reference()
     texts = DummyTextEncoder()
     shop = Shop(texts)
+    teach(shop)
     shop.upsert(items(profile))
     engine = Engine(settings, shop, shop.encoder, Pseudonyms.from_settings(settings))
     for events in sessions:
         session = events[0].session
         alone = len({event.source.topic for event in events}) == 1 and all(event.consent for event in events)
         if alone:
-            result.states[session], answered = _answer_all(result, engine, events)
+            result.states[session], answered = _answer_all(result, engine, events, told)
             result.silent |= {str(event.event_id) for event in events} - answered
         else:
             for event in events:
@@ -166,14 +178,20 @@ def _accept(result: Reference, intake: Intake, topic: int, rows: Iterable[Any]) 
             result.events.append(event)
 
 
-def _answer_all(result: Reference, engine: Engine, events: Iterable[Event]) -> tuple[SessionState, set[str]]:
+def mark_of(prediction: Prediction) -> bytes:
+    """16 bytes that stand for `plain`."""
+    return hashlib.blake2b(plain(prediction), digest_size=16).digest()
+
+
+def _answer_all(
+    result: Reference, engine: Engine, events: Iterable[Event], told: Told | None
+) -> tuple[SessionState, set[str]]:
     """The state after them all, and which of them were answered: what the site sends twice is passed over, and what
     comes late need not change the head."""
     states: Mapping[str, SessionState] = {}
     answered = set()
     for event in events:
-        states, (decision,) = engine.step([event], states)
-        prediction = decision.suppressed.prediction if decision.suppressed else decision.prediction
+        states, prediction = _answer(engine, event, states, told)
         if prediction is None:
             continue
         answered.add(str(event.event_id))
@@ -181,8 +199,32 @@ def _answer_all(result: Reference, engine: Engine, events: Iterable[Event]) -> t
     return states[event.session], answered
 
 
+def _answer(
+    engine: Engine, event: Event, states: Mapping[str, SessionState], told: Told | None
+) -> tuple[dict[str, SessionState], Prediction | None]:
+    """What comes of it in full; or, where something else was told, at the first level at which that comes of it.
+
+    Where nothing was told a level may say so too. What was said stands in the state: if it was said and is lost, the
+    states differ.
+    """
+    was = None if told is None else next((told[id] for id in _ids(event) if id in told), None)
+    found = []
+    for engine.level in LEVELS:
+        changed, (decision,) = engine.step([event], states)
+        prediction = decision.suppressed.prediction if decision.suppressed else decision.prediction
+        found.append((changed, prediction))
+        if told is None or was == (None if prediction is None else mark_of(prediction)):
+            return found[-1]
+    return found[0]
+
+
+def _ids(event: Event) -> set[str]:
+    """Those that its decision may have."""
+    return {prediction_id(event, trigger, event.time) for trigger in TRIGGERS}
+
+
 def _note_ids(result: Reference, event: Event, settings: Settings, *, must: bool) -> None:
-    ids = {prediction_id(event, trigger, event.time) for trigger in TRIGGERS}
+    ids = _ids(event)
     name = str(event.event_id)
     result.possible.update(dict.fromkeys(ids, name))
     idle = event.time + settings.triggers.cart_idle_ms

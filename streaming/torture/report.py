@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from streaming.ladder import LEVELS
 from streaming.provenance import machine, versions
 from streaming.torture.ledger import FAULTS
 from streaming.torture.plan import Profile
@@ -91,6 +92,8 @@ class Report:
         table.add_section()
         for name, what in COUNTS.items():
             table.add_row(what, f"{getattr(ledger, name):,}")
+        for level in LEVELS:
+            table.add_row(f"decisions told at level {level}", f"{ledger.levels.get(level, 0):,}")
         table.add_section()
         for name in FAULTS:
             count = getattr(ledger, name)

@@ -45,10 +45,10 @@ from streaming.torture.ledger import (
 from streaming.torture.listening import Listener
 from streaming.torture.looking import Looker
 from streaming.torture.plan import Profile
-from streaming.torture.reference import reference, rehearse
+from streaming.torture.reference import mark_of, reference, rehearse
 from streaming.torture.sending import Producer, Sent
 from streaming.torture.traffic import put_catalogue
-from streaming.torture.truth import ready_again, untrue, untrue_at_the_end
+from streaming.torture.truth import GRACE_S, ready_again, untrue, untrue_at_the_end
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,14 @@ def settings_for(brokers: str, profile: Profile, folder: Path, *, fence: bool = 
         ),
         triggers=TriggerSettings(cart_idle_ms=10_000),
         encoder=EncoderSettings(model="dummy"),
-        worker=WorkerSettings(data_dir=folder, port=0, learn=False, session_idle_ms=0, deadline_s=profile.deadline_s),
+        worker=WorkerSettings(
+            data_dir=folder,
+            port=0,
+            learn=False,
+            session_idle_ms=0,
+            deadline_s=profile.deadline_s,
+            latency_budget_ms=profile.latency_budget_ms,
+        ),
     )
 
 
@@ -152,13 +159,15 @@ def run(
         left = _settle(settings, profile, fleet)
         held = _held(profile, fleet)
         looks = looker.stop()
-        last = fleet.looked_at()
+        last = fleet.at_rest(GRACE_S)
         fleet.stop()
     logger.info("keeping the ledger")
     ledger = _kept(settings, profile, sent, held, listener)
     ledger.lag = left
     ledger.looks, ledger.silent_looks = looks.count, looks.silent
-    ledger.note("untrue", untrue(looks, torturer.times, cursed=profile.cursed > 0) + untrue_at_the_end(last))
+    budget = profile.latency_budget_ms > 0
+    found = untrue(looks, torturer.times, cursed=profile.cursed > 0, budget=budget)
+    ledger.note("untrue", found + untrue_at_the_end(last))
     exits = {each.settings.worker.id: each.exits for each in fleet.workers}
     ledger.note("ended_amiss", ended_amiss(exits))
     again = ready_again(looks, torturer.times)
@@ -175,7 +184,12 @@ def ended_amiss(exits: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, bytes], listener: Listener) -> Ledger:
-    expected = reference(settings, profile)
+    marks = None
+    if profile.latency_budget_ms:
+        marks = {
+            each.prediction_id: mark_of(each) for each in [*read_predictions(settings), *read_suppressed(settings)]
+        }
+    expected = reference(settings, profile, marks)
     told = list[tuple[str, str]]()
 
     def decisions() -> Iterator[Prediction]:

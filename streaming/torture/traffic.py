@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 from kafka import KafkaProducer
 
+from index.lesson import Lesson
 from streaming import codec, connections, topics
+from streaming.items import Shop
 from streaming.records import CLICK_KINDS, EventRecord, Item, Kind
 from streaming.settings import Settings
 from streaming.torture.plan import Profile
@@ -34,6 +36,9 @@ CURSE = "cursed-"
 POISON = "poison-"
 """Begins the name of a payload that nobody can read; it is no event's id."""
 LATE_MS = 3000
+LESSONS = 200
+"""Of a shop that nobody taught yet, one of each item: each goes with the two before it of its family."""
+LEARNED_MS = 1_600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,13 @@ class Payloads:
 
 def _topic(event: EventRecord) -> topics.Topic:
     return topics.CLICKS if event.kind in CLICK_KINDS else topics.BROWSES
+
+
+def teach(shop: Shop) -> None:
+    """What it had learned before all this: so there is something to say without vectors, too."""
+    for number in range(LESSONS):
+        context = [f"i{(number - back) % LESSONS}" for back in (2, 4)]
+        shop.observe(Lesson(f"i{number}", context, "view", LEARNED_MS + number, number // 20, number // 20))
 
 
 def put_catalogue(settings: Settings, profile: Profile) -> None:

@@ -32,16 +32,19 @@ class Done:
     """Of brokers: to all of them."""
 
 
-def untrue(looks: Looks, harms: Sequence[Done], *, cursed: bool) -> list[str]:
+def untrue(looks: Looks, harms: Sequence[Done], *, cursed: bool, budget: bool = False) -> list[str]:
     """The looks at which a page did not say the truth, each in words.
 
     Args:
         cursed: there are events on which the engine always fails, at any time.
+        budget: workers do less where events wait.
     """
     found = []
     for worker, seen in looks.seen.items():
         for process in _processes(seen):
             found += [f"{worker}: {wrong}" for wrong in _of_process(worker, process, harms, cursed)]
+            if not budget:
+                found += [f"{worker}: says {look.level!r}, and has no latency budget" for look in process if look.level]
     return found
 
 
@@ -53,6 +56,8 @@ def untrue_at_the_end(last: dict[str, Look | None]) -> list[str]:
             found.append(f"{worker}: no answer at the end")
         elif look.live is not None or look.ready is not None:
             found.append(f"{worker}: at the end, all worked off, it says: {look.live or look.ready}")
+        elif look.level:
+            found.append(f"{worker}: at the end, all worked off, it says: {look.level}")
     return found
 
 
@@ -135,5 +140,3 @@ def _of_the_engine(seen: Sequence[Look], harms: Sequence[Done], cursed: bool) ->
         cause = any(harm.begun < look.at < harm.ended + RECENT_S + GRACE_S for harm in harms)
         if "the engine failed" in (look.full or "") and not (cause or cursed):
             yield f"says {look.full!r}, and nobody made it fail"
-        elif "level " in (look.full or ""):
-            yield f"says {look.full!r}, and has no latency budget"

@@ -22,7 +22,7 @@ from streaming.process import made
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.torture.mischief import LOOK_S, Mischief
-from streaming.torture.traffic import CURSE
+from streaming.torture.traffic import CURSE, teach
 
 FAUST = ["faust", "-A", "streaming.torture.worker", "-L", "uvloop", "worker", "--without-web", "-l", "info"]
 
@@ -63,6 +63,7 @@ def _app() -> WorkerApp:
     mischief = Mischief.of(settings)
     mischief.watch()
     app = made(lambda: create_app(settings))
+    teach(app.shop)
     app.engine = app.batcher.engine = TroubledEngine.of(app.engine, mischief)
     return app
 

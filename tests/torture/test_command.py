@@ -37,6 +37,7 @@ def test_without_kafka_it_says_what_there_is(
     [
         (["--local", "--only", "kill,storm"], "--only storm: no such harm, expected some of kill, "),
         (["--local", "--poison", "0.9"], "poison 0.9, expected a share from 0 to 0.5"),
+        (["--local", "--latency-budget", "-1"], "latency budget -1.0 ms, expected one above 0, or 0 for none"),
     ],
 )
 def test_nonsense_is_refused(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +56,7 @@ def test_kills_add_up(count: int) -> None:
 def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
     assert COUNTS.keys() | WRONG.keys() < set(Ledger.__dataclass_fields__)
     assert tuple(WRONG) == FAULTS
-    ledger = Ledger(sent=10, events=10, missing=1, looks=7000, examples={"missing": ["e7"]})
+    ledger = Ledger(sent=10, events=10, missing=1, looks=7000, levels={"popular": 8001}, examples={"missing": ["e7"]})
     result = Result(ledger, dict(Counter(HARMS)), {"w0": [-9, 73, 1], "w1": [0, -15]}, 1.0, [4.5, 3.0])
     out = io.StringIO()
     Report(Profile({}, seed=42), result, nodes=3, folder=Path("/logs"), again="torture --seed 42").show(
@@ -67,6 +68,7 @@ def test_a_ledger_that_does_not_tally_says_how_to_do_it_again() -> None:
     assert "all tallies" not in out.getvalue()
     assert "ready again after a kill: 3 to 4.5 s" in out.getvalue()
     assert "7,000" in out.getvalue()
+    assert "8,001" in out.getvalue()
     told = Report(Profile({}), result, nodes=0, folder=Path("/logs"), again="").as_json()
     assert (told["proof"], told["faults"], told["seed"]) == (False, {"missing": 1}, 1)
     assert (told["looks"], told["untrue"], told["ready_again_s"]) == (7000, 0, [4.5, 3.0])
@@ -84,6 +86,7 @@ def test_the_command_that_it_names_does_the_same_again(
     monkeypatch.setattr("streaming.commands.torture.run", fake)
     monkeypatch.setattr("streaming.commands.torture.LocalBroker", lambda folder: nullcontext(None))
     asked = "--local --seed 9 --kills 3 --rebalances 2 --only kill,pause --rate 40 --late 0.1 --deadline 20"
+    asked += " --latency-budget 50"
     where = ["--folder", str(tmp_path), "--json"]
     assert refused(*asked.split(), *where) == 0
     again = json.loads(capsys.readouterr().out)["again"].split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,18 +19,20 @@ from streaming.dead_letters import Letter
 from streaming.engine import Engine
 from streaming.intake import Event, Intake, Source
 from streaming.items import Shop
+from streaming.ladder import LEVELS
 from streaming.privacy import Pseudonyms
-from streaming.records import CLICK_KINDS, Prediction
+from streaming.records import CLICK_KINDS, Level, Prediction
 from streaming.sessions import SessionState
 from streaming.settings import Settings
 from streaming.torture.ledger import FAULTS, Ledger, keep, keep_given, keep_letters, keep_places
 from streaming.torture.plan import FULL, Profile
-from streaming.torture.reference import Reference, decide
+from streaming.torture.reference import Reference, decide, mark_of
 from streaming.torture.run import settings_for
 from streaming.torture.sending import Sent
-from streaming.torture.traffic import events, items
+from streaming.torture.traffic import events, items, teach
 
 PROFILE = Profile({}, sessions=40, items=100)
+SETTINGS = settings_for("127.0.0.1:1", PROFILE, Path())
 EVENTS = 600
 BEGIN = 1_700_000_000_000
 
@@ -57,25 +59,38 @@ def came(loop: Came) -> Came:
 
 @pytest.fixture(scope="module")
 def loop() -> Came:
-    """600 events, decided in batches; the two topics interleave by chance."""
-    settings = settings_for("127.0.0.1:1", PROFILE, Path())
-    log = _log(settings)
-    result = Reference(events=log)
-    decide(result, settings, PROFILE)
+    """600 events, decided in full."""
+    came = _looped(LEVELS[:1])
+    decide(came.reference, SETTINGS, PROFILE)
+    return came
+
+
+@pytest.fixture
+def crowded() -> Came:
+    """The same events, decided at a level that changes from batch to batch; its reference is empty yet."""
+    return _looped(LEVELS)
+
+
+def _looped(levels: Sequence[Level]) -> Came:
+    """In batches; the two topics interleave by chance."""
+    log, draw = _log(SETTINGS), random.Random(5)
     shop = Shop(DummyTextEncoder())
     shop.upsert(items(PROFILE))
-    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(settings))
+    teach(shop)
+    engine = Engine(SETTINGS, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(SETTINGS))
     states: dict[str, SessionState] = {}
     decisions: list[Prediction] = []
     arrivals = _interleaved(log)
     while arrivals:
         batch, arrivals = arrivals[:16], arrivals[16:]
+        engine.level = draw.choice(levels)
         changed, made = engine.step(batch, states, now=BEGIN)
         states.update(changed)
         decisions += [d.prediction for d in made if d.prediction]
         decisions += [d.suppressed.prediction for d in made if d.suppressed]
     encoded = {session: codec.encode(state) for session, state in states.items()}
-    return Came(result, Sent(Counter(str(event.event_id) for event in log)), decisions, encoded)
+    sent = Sent(Counter(str(event.event_id) for event in log))
+    return Came(Reference(events=log), sent, decisions, encoded)
 
 
 def _log(settings: Settings) -> list[Event]:
@@ -250,10 +265,9 @@ def test_a_repeat_that_is_not_the_same_is_seen_whichever_comes_last(came: Came) 
 
 
 def test_the_reference_is_the_same_shared_out_to_processes(came: Came) -> None:
-    settings = settings_for("127.0.0.1:1", PROFILE, Path())
     alone, shared = Reference(events=came.reference.events), Reference(events=came.reference.events)
-    decide(alone, settings, PROFILE)
-    decide(shared, settings, PROFILE, processes=2)
+    decide(alone, SETTINGS, PROFILE)
+    decide(shared, SETTINGS, PROFILE, processes=2)
     assert shared == alone
     assert len(alone.answers) > EVENTS / 4
 
@@ -264,3 +278,38 @@ def test_the_plan_is_that_of_the_seed_and_whole() -> None:
     assert plan != Profile(FULL, seed=8).plan()
     assert {harm: plan.count(harm) for harm in FULL} == FULL
     assert plan.count("kill") + plan.count("kill-empty") == 10
+
+
+def _marks(came: Came) -> dict[str, bytes]:
+    return {each.prediction_id: mark_of(each) for each in came.decisions}
+
+
+def test_what_was_decided_with_less_work_is_held_against_the_same_level(crowded: Came) -> None:
+    decide(crowded.reference, SETTINGS, PROFILE, _marks(crowded))
+    ledger = crowded.ledger()
+    assert ledger.faults() == {}
+    assert set(ledger.levels) == set(LEVELS)
+    assert sum(ledger.levels.values()) == ledger.decisions
+    assert len(crowded.reference.answers) > EVENTS / 4
+    in_full = Reference(events=crowded.reference.events)
+    decide(in_full, SETTINGS, PROFILE)
+    crowded.reference = in_full
+    assert {"different", "missing"} <= crowded.ledger().faults().keys()
+
+
+def test_at_whatever_level_a_decision_that_is_lost_or_another_is_seen(crowded: Came) -> None:
+    right = Reference(events=crowded.reference.events)
+    decide(right, SETTINGS, PROFILE, _marks(crowded))
+    of_one_topic = [n for n, each in enumerate(crowded.decisions) if each.prediction_id in right.answers]
+    seen = set[str]()
+    for place in of_one_topic[10::60]:
+        lost = dataclasses.replace(crowded, reference=Reference(events=right.events))
+        lost.decisions = [each for n, each in enumerate(crowded.decisions) if n != place]
+        decide(lost.reference, SETTINGS, PROFILE, _marks(lost))
+        assert lost.ledger().faults()
+        seen |= lost.ledger().faults().keys()
+    assert {"missing", "wrong_on_changelog"} <= seen  # where no level is silent, and where one is
+    place = next(n for n in of_one_topic if crowded.decisions[n].level == "popular")
+    crowded.decisions[place] = replace(crowded.decisions[place], items=crowded.decisions[place].items[1:])
+    decide(crowded.reference, SETTINGS, PROFILE, _marks(crowded))
+    assert "different" in crowded.ledger().faults()

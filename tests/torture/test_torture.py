@@ -18,7 +18,15 @@ TROUBLE = {"poison": 0.01, "repeats": 0.01, "late": 0.05, "cursed": 0.002}
 
 def _run(folder: Path, harms: dict[Harm, int]) -> Result:
     """At a rate at which other tests beside it neither starve nor are starved; the burst is 2,000 a second."""
-    given = {"rate": 100, "sessions": 200, "gap_s": 2, "burst_s": 2, "deadline_s": 12, **TROUBLE}
+    given = {
+        "rate": 100,
+        "sessions": 200,
+        "gap_s": 2,
+        "burst_s": 2,
+        "deadline_s": 12,
+        "latency_budget_ms": 500,
+        **TROUBLE,
+    }
     if why_not():
         with LocalBroker(folder=folder / "broker") as broker:
             return run(Profile(harms, workers=2, **given), folder, LocalNode(broker), fence=False)  # type: ignore[arg-type]
@@ -41,6 +49,9 @@ def test_nothing_is_lost_or_doubled_under_harm(tmp_path: Path) -> None:
     assert ledger.must_answer > ledger.sent / 2
     assert ledger.given > 100
     assert ledger.decisions >= ledger.must_answer
+    assert sum(ledger.levels.values()) == ledger.decisions
+    assert ledger.levels["full"] > 1000
+    assert ledger.levels["popular"] > 100, "a worker was away or fell behind, and did all of the work all the same"
     assert ledger.sessions > 100
     assert ledger.looks > 60
     assert sum(codes.count(-9) for codes in result.exits.values()) == harms["kill"] + harms.get("kill-empty", 0)

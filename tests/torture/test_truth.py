@@ -111,15 +111,20 @@ def test_an_engine_that_nobody_made_fail_is_untrue() -> None:
 
 
 def test_a_level_without_a_budget_is_untrue() -> None:
-    assert len(found(seen(range(2), full="level popular: events waited for 500 ms, the budget is 100 ms"))) == 2
+    told = seen(range(2), full="level popular: events waited for 500 ms, the budget is 100 ms; 3 MB left")
+    assert len(found(told)) == 2
+    assert untrue(Looks({"w0": told}), [], cursed=False, budget=True) == []
 
 
 def test_at_the_end_all_that_are_wanted_are_there() -> None:
     late = dataclasses.replace(FINE, ready="rebalancing")
     assert untrue_at_the_end({"w0": FINE}) == []
-    assert untrue_at_the_end({"w0": FINE, "w1": None, "w2": late}) == [
+    less = dataclasses.replace(FINE, full="level graph: events waited for 90 ms, the budget is 40 ms")
+    failed = dataclasses.replace(FINE, full="the engine failed 3 s ago: RuntimeError()")
+    assert untrue_at_the_end({"w0": FINE, "w1": None, "w2": late, "w3": less, "w4": failed}) == [
         "w1: no answer at the end",
         "w2: at the end, all worked off, it says: rebalancing",
+        "w3: at the end, all worked off, it says: level graph: events waited for 90 ms, the budget is 40 ms",
     ]
 
 
