@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 from pydantic import SecretStr
 
+import encoders  # noqa: F401  before torch is: its threads sleep while they wait
 from streaming.broker import LocalBroker
 from streaming.settings import BrokerSettings, EncoderSettings, Settings, TopicSettings, WorkerSettings
 from streaming.worker_process import WorkerProcess
