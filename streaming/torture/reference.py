@@ -143,7 +143,8 @@ def _decided(sessions: Sequence[Sequence[Event]], settings: Settings, profile: P
     result = Reference()
     texts = DummyTextEncoder()
     shop = Shop(texts)
-    teach(shop)
+    if profile.latency_budget_ms:
+        teach(shop)
     shop.upsert(items(profile))
     engine = Engine(settings, shop, shop.encoder, Pseudonyms.from_settings(settings))
     for events in sessions:

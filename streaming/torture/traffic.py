@@ -150,7 +150,7 @@ def _topic(event: EventRecord) -> topics.Topic:
 
 
 def teach(shop: Shop) -> None:
-    """What it had learned before all this: so there is something to say without vectors, too."""
+    """What it had learned before all this, where workers may do less: so there is something to say without vectors."""
     for number in range(LESSONS):
         context = [f"i{(number - back) % LESSONS}" for back in (2, 4)]
         shop.observe(Lesson(f"i{number}", context, "view", LEARNED_MS + number, number // 20, number // 20))

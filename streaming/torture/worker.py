@@ -63,7 +63,8 @@ def _app() -> WorkerApp:
     mischief = Mischief.of(settings)
     mischief.watch()
     app = made(lambda: create_app(settings))
-    teach(app.shop)
+    if settings.worker.latency_budget_ms:
+        teach(app.shop)
     app.engine = app.batcher.engine = TroubledEngine.of(app.engine, mischief)
     return app
 

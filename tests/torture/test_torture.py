@@ -46,7 +46,7 @@ def test_nothing_is_lost_or_doubled_under_harm(tmp_path: Path) -> None:
     assert ledger.sent <= ledger.events + ledger.set_aside <= ledger.sent + ledger.unknown
     assert ledger.events > 5000
     assert ledger.letters == ledger.set_aside > 20
-    assert ledger.must_answer > ledger.sent / 2
+    assert ledger.must_answer > ledger.sent / 3  # where popularity has its say, heads seldom change
     assert ledger.given > 100
     assert ledger.decisions >= ledger.must_answer
     assert sum(ledger.levels.values()) == ledger.decisions
