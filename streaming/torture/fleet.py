@@ -128,22 +128,21 @@ class Fleet:
 
     def wait_ready(self, seconds: float) -> None:
         """Waits until all wanted workers are ready at the same time."""
-        end = time.monotonic() + seconds
-        while not all(worker.ready() for worker in self.wanted):
-            if time.monotonic() > end:
-                late = [w.settings.worker.id for w in self.wanted if not w.ready()]
-                raise BeforehandError(f"workers {late} not ready in {seconds} s:\n{self.workers[0].tail()}")
-            time.sleep(0.2)
+        if not self._until(lambda: all(worker.ready() for worker in self.wanted), seconds):
+            late = [worker.settings.worker.id for worker in self.wanted if not worker.ready()]
+            raise BeforehandError(f"workers {late} not ready in {seconds} s:\n{self.workers[0].tail()}")
 
     def at_rest(self, seconds: float) -> dict[str, Look | None]:
         """What each worker that is wanted says when all of them do all of the work again, or when so much time is over;
         none: it does not answer."""
-        end = time.monotonic() + seconds
-        while True:
-            looks = {worker.settings.worker.id: _look(worker) for worker in self.wanted}
-            if time.monotonic() > end or not any(each and each.level for each in looks.values()):
-                return looks
-            time.sleep(0.2)
+        looks: dict[str, Look | None] = {}
+
+        def in_full() -> bool:
+            looks.update({worker.settings.worker.id: _look(worker) for worker in self.wanted})
+            return not any(each and each.level for each in looks.values())
+
+        self._until(in_full, seconds)
+        return looks
 
     def states(self, partitions: int, seconds: float = 60) -> dict[str, bytes]:
         """All session states as the workers hold them, once each partition is with exactly one of them."""

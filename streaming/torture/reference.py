@@ -104,7 +104,7 @@ def rehearse(settings: Settings, profile: Profile) -> None:
         event = intake.accept(source, payload.key, payload.value)
         if isinstance(event, Event):
             result.events.append(event)
-    decide(result, settings, profile)
+    decide(result, settings, profile, {} if settings.worker.latency_budget_ms else None)  # at one level, or at each
 
 
 def _intake(settings: Settings) -> Intake:
@@ -143,7 +143,7 @@ def _decided(sessions: Sequence[Sequence[Event]], settings: Settings, profile: P
     result = Reference()
     texts = DummyTextEncoder()
     shop = Shop(texts)
-    if profile.latency_budget_ms:
+    if settings.worker.latency_budget_ms:
         teach(shop)
     shop.upsert(items(profile))
     engine = Engine(settings, shop, shop.encoder, Pseudonyms.from_settings(settings))

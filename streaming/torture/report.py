@@ -93,7 +93,8 @@ class Report:
         for name, what in COUNTS.items():
             table.add_row(what, f"{getattr(ledger, name):,}")
         for level in LEVELS:
-            table.add_row(f"decisions told at level {level}", f"{ledger.levels.get(level, 0):,}")
+            if level in ledger.levels:
+                table.add_row(f"decisions told at level {level}", f"{ledger.levels[level]:,}")
         table.add_section()
         for name in FAULTS:
             count = getattr(ledger, name)

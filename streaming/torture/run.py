@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +187,8 @@ def ended_amiss(exits: Mapping[str, Sequence[int]]) -> list[str]:
 def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, bytes], listener: Listener) -> Ledger:
     marks = None
     if profile.latency_budget_ms:
-        marks = {
-            each.prediction_id: mark_of(each) for each in [*read_predictions(settings), *read_suppressed(settings)]
-        }
+        told_of = chain(read_predictions(settings), read_suppressed(settings))
+        marks = {each.prediction_id: mark_of(each) for each in told_of}
     expected = reference(settings, profile, marks)
     told = list[tuple[str, str]]()
 

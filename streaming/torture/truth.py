@@ -32,7 +32,7 @@ class Done:
     """Of brokers: to all of them."""
 
 
-def untrue(looks: Looks, harms: Sequence[Done], *, cursed: bool, budget: bool = False) -> list[str]:
+def untrue(looks: Looks, harms: Sequence[Done], *, cursed: bool, budget: bool) -> list[str]:
     """The looks at which a page did not say the truth, each in words.
 
     Args:

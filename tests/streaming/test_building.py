@@ -18,14 +18,7 @@ from encoders.text import DummyTextEncoder
 from index.co_settings import CoSettings
 from index.model import ModelFolder
 from index.tables import TableSettings
-from streaming.building import (
-    BuildReport,
-    Stopwatch,
-    build_model,
-    fitted,
-    made,
-    stocked,
-)
+from streaming.building import BuildReport, Stopwatch, build_model, fitted, made, stocked
 from streaming.cli import application
 from streaming.errors import InputError
 from streaming.item_rows import items_of

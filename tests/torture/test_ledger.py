@@ -33,7 +33,7 @@ from streaming.torture.traffic import events, items, teach
 
 PROFILE = Profile({}, sessions=40, items=100)
 CROWDED = Profile({}, sessions=40, items=100, latency_budget_ms=500)
-SETTINGS = settings_for("127.0.0.1:1", PROFILE, Path())
+SETTINGS, LADDER = (settings_for("127.0.0.1:1", each, Path()) for each in (PROFILE, CROWDED))
 EVENTS = 600
 BEGIN = 1_700_000_000_000
 
@@ -61,7 +61,7 @@ def came(loop: Came) -> Came:
 @pytest.fixture(scope="module")
 def loop() -> Came:
     """600 events, decided in full."""
-    came = _looped(PROFILE)
+    came = _looped(SETTINGS)
     decide(came.reference, SETTINGS, PROFILE)
     return came
 
@@ -69,18 +69,18 @@ def loop() -> Came:
 @pytest.fixture
 def crowded() -> Came:
     """The same events, decided at a level that changes from batch to batch; its reference is empty yet."""
-    return _looped(CROWDED)
+    return _looped(LADDER)
 
 
-def _looped(profile: Profile) -> Came:
+def _looped(settings: Settings) -> Came:
     """In batches; the two topics interleave by chance."""
-    log, draw = _log(SETTINGS), random.Random(5)
+    log, draw = _log(settings), random.Random(5)
     shop = Shop(DummyTextEncoder())
     shop.upsert(items(PROFILE))
-    levels = LEVELS if profile.latency_budget_ms else LEVELS[:1]
-    if profile.latency_budget_ms:
+    levels = LEVELS if settings.worker.latency_budget_ms else LEVELS[:1]
+    if settings.worker.latency_budget_ms:
         teach(shop)
-    engine = Engine(SETTINGS, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(SETTINGS))
+    engine = Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms.from_settings(settings))
     states: dict[str, SessionState] = {}
     decisions: list[Prediction] = []
     arrivals = _interleaved(log)
@@ -288,31 +288,31 @@ def _marks(came: Came) -> dict[str, bytes]:
 
 
 def test_what_was_decided_with_less_work_is_held_against_the_same_level(crowded: Came) -> None:
-    decide(crowded.reference, SETTINGS, CROWDED, _marks(crowded))
+    decide(crowded.reference, LADDER, CROWDED, _marks(crowded))
     ledger = crowded.ledger()
     assert ledger.faults() == {}
     assert set(ledger.levels) == set(LEVELS)
     assert sum(ledger.levels.values()) == ledger.decisions
     assert len(crowded.reference.answers) > EVENTS / 4
     in_full = Reference(events=crowded.reference.events)
-    decide(in_full, SETTINGS, CROWDED)
+    decide(in_full, LADDER, CROWDED)
     crowded.reference = in_full
     assert {"different", "missing"} <= crowded.ledger().faults().keys()
 
 
 def test_at_whatever_level_a_decision_that_is_lost_or_another_is_seen(crowded: Came) -> None:
     right = Reference(events=crowded.reference.events)
-    decide(right, SETTINGS, CROWDED, _marks(crowded))
+    decide(right, LADDER, CROWDED, _marks(crowded))
     of_one_topic = [n for n, each in enumerate(crowded.decisions) if each.prediction_id in right.answers]
     seen = set[str]()
     for place in of_one_topic[10::60]:
         lost = dataclasses.replace(crowded, reference=Reference(events=right.events))
         lost.decisions = [each for n, each in enumerate(crowded.decisions) if n != place]
-        decide(lost.reference, SETTINGS, CROWDED, _marks(lost))
+        decide(lost.reference, LADDER, CROWDED, _marks(lost))
         assert lost.ledger().faults()
         seen |= lost.ledger().faults().keys()
     assert {"missing", "wrong_on_changelog"} <= seen  # where no level is silent, and where one is
     place = next(n for n in of_one_topic if crowded.decisions[n].level == "popular")
     crowded.decisions[place] = replace(crowded.decisions[place], items=crowded.decisions[place].items[1:])
-    decide(crowded.reference, SETTINGS, CROWDED, _marks(crowded))
+    decide(crowded.reference, LADDER, CROWDED, _marks(crowded))
     assert "different" in crowded.ledger().faults()

@@ -27,7 +27,7 @@ def seen(seconds: range, works: bool = True, **said: Any) -> list[Look]:
 
 
 def found(looks: list[Look], *harms: Done, cursed: bool = False) -> list[str]:
-    return untrue(Looks({"w0": looks}), harms, cursed=cursed)
+    return untrue(Looks({"w0": looks}), harms, cursed=cursed, budget=False)
 
 
 def test_what_works_and_says_so_is_true() -> None:
