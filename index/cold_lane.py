@@ -1,5 +1,6 @@
-"""The cold lane: an item that hardly anybody has had borrows the pairs of those that it resembles, and is looked for
-among its own kind, for among all items those that are known stand before it."""
+"""The cold lane: an item that hardly anybody has had borrows the pairs of those that it resembles, and, where the
+network never met it, the place that they have in its space. It is looked for among its own kind, for among all items
+those that are known stand before it."""
 
 from __future__ import annotations
 
@@ -22,27 +23,42 @@ SHARPNESS = 3
 """Power of the likeness by which it borrows: what is half as like lends an eighth."""
 _ALIKE = np.array([0.8, 0.2, 0.0, 0.0, 0.0])
 """What text, graph, behaviour, sequence and popularity count when an item looks for its like."""
+SOUGHT = np.array([0.8, 0.2, 0.0, 2.0, 0.0])
+"""Likewise, when a session looks for cold items."""
 _LOOKED_AT = 8 * LENDERS
 """Nearest items among which the warm ones are."""
 AT_ONCE = 8_192
 """Items that look for their lenders at once; vectors and queries of these are copied."""
 
 COMPARED = 1_024
-"""Cold items that a session is compared with, those of the highest codes, which came last; of 416 some 10 us."""
+"""Cold items that a session is compared with, those of the highest codes, which came last; of 416 some 10 us, or
+15 where there is a network."""
 
 
 class ColdLane:
     """Who borrows from whom. Cold: seen less than `CoSettings.cold_below` times. Not for more than one thread."""
 
-    def __init__(self, counts: CoOccurrence, index: VectorIndex, layout: Layout) -> None:
+    def __init__(self, counts: CoOccurrence, index: VectorIndex, layout: Layout, met: Codes | None = None) -> None:
+        """
+        Args:
+            met: items that the network learned of; None: there is no network, or it says itself where others lie.
+        """
         self._counts, self._index, self._layout = counts, index, layout
         self._lenders: dict[int, tuple[Codes, Vectors]] = {}  # cold item -> warm ones and how alike they are
-        self._weights = _ALIKE[:2].astype(np.float32).repeat(layout.widths[:2])
-        self._compared: tuple[Codes, Vectors] | None = None  # with text and graph; None: they are others since
+        weights = SOUGHT[:-1].repeat(layout.widths[:-1])
+        self._columns = np.flatnonzero(weights)
+        self._weights = weights[self._columns].astype(np.float32)
+        self._compared: tuple[Codes, Vectors] | None = None  # with their columns; None: they are others since
+        self._met = np.empty(0, np.bool_)
+        self._lends = met is not None
+        if met is not None and len(met):
+            self._met = np.zeros(met.max() + 1, np.bool_)
+            self._met[met] = True
 
     def meet(self, codes: Codes) -> None:
         """Items whose vectors are new, in the index by now: those that are cold look for their lenders, in text and
-        graph."""
+        graph. So do those that the network never met: in its space each is put where the mean of its lenders lies, for
+        by its words alone it is as far from where sessions look as words are from what visitors do."""
         changed = [self._look(codes[begin : begin + AT_ONCE]) for begin in range(0, len(codes), AT_ONCE)]
         if any(changed):
             self.open(True)
@@ -50,18 +66,48 @@ class ColdLane:
     def _look(self, codes: Codes) -> bool:
         """Finds the lenders of those that are cold; whether any are others now."""
         below = self._counts.settings.cold_below
-        known = self._counts.seen(codes) >= below
+        known, met = self._counts.seen(codes) >= below, self._is_met(codes)
         warmed = [code for code in codes[known].tolist() if self._lenders.pop(code, None) is not None]
-        rows = self._index.vectors(codes[~known])
+        looking = np.flatnonzero(~(known & met))
+        rows = self._index.vectors(codes[looking])
         queries = fusion.query(rows[:, : self._layout.session], _ALIKE, layout=self._layout)
         told = queries.any(axis=1)
-        cold = codes[~known][told].tolist()
-        for code, row, found in zip(cold, rows[told], self._index.near(queries[told], _LOOKED_AT), strict=True):
+        looking, rows, moved = looking[told], rows[told], []
+        for place, (at, found) in enumerate(
+            zip(looking.tolist(), self._index.near(queries[told], _LOOKED_AT), strict=True)
+        ):
             warm = found[self._counts.seen(found) >= below]
-            alike = (self._index.products(warm, row, self._layout.ends) @ _ALIKE).clip(0, 1)
-            best = best_first(alike, warm, self._index.vocabulary)[:LENDERS]
-            self._lenders[code] = warm[best], alike[best].astype(np.float32)
-        return bool(cold or warmed)
+            alike = (self._index.products(warm, rows[place], self._layout.ends) @ _ALIKE).clip(0, 1)
+            order = best_first(alike, warm, self._index.vocabulary)
+            if not known[at]:
+                best = order[:LENDERS]
+                self._lenders[int(codes[at])] = warm[best], alike[best].astype(np.float32)
+            if not met[at]:
+                best = order[self._is_met(warm[order])][:LENDERS]
+                if self._move(rows[place], warm[best], alike[best]):
+                    moved.append(place)
+        if moved:
+            self._index.upsert(codes[looking[moved]], rows[moved])
+        return bool(warmed) or not known[looking].all()
+
+    def _is_met(self, codes: Codes) -> NDArray[np.bool_]:
+        """(n,): whether the network learned of each, or does without."""
+        if not self._lends:
+            return np.ones(len(codes), np.bool_)
+        found = np.zeros(len(codes), np.bool_)
+        inside = codes < len(self._met)
+        found[inside] = self._met[codes[inside]]
+        return found
+
+    def _move(self, row: Vectors, lenders: Codes, alike: NDArray[np.float64]) -> bool:
+        """Puts an item's vector where the mean of these lies in the network's space; whether they have any."""
+        space = self._layout.slices[3]
+        mean = (alike[:, None] ** SHARPNESS * self._index.vectors(lenders)[:, space]).sum(axis=0)
+        length = np.sqrt(np.square(mean).sum())
+        if length <= fusion.NOTHING:
+            return False
+        row[space] = mean / length
+        return True
 
     def forget(self, codes: Codes) -> None:
         """Items that are sold no more."""
@@ -85,18 +131,18 @@ class ColdLane:
         self.open(True)
 
     def nearest(self, sessions: Vectors, n: int) -> list[Codes]:
-        """Of each session the n cold items that are most like it in text and graph, ties by code; none that are not.
+        """Of each session the n cold items that are most like it in text, graph and what the network expects, ties by
+        code; none that are not.
 
         Args:
             sessions: (q, layout.session), each block of length 1.
         """
-        width = int(self._layout.ends[1])
         if self._compared is None:
             codes = np.sort(np.fromiter(self._lenders, np.int32, len(self._lenders)))[-COMPARED:]
-            self._compared = codes, self._index.vectors(codes, width)
+            self._compared = codes, self._index.vectors(codes)[:, self._columns]
         codes, vectors = self._compared
         # Each item with all sessions in turn: items are read once.
-        alike = crossed(vectors, sessions[:, :width] * self._weights, width)
+        alike = crossed(vectors, sessions[:, self._columns] * self._weights, len(self._columns))
         alike[self._counts.seen(codes) >= self._counts.settings.cold_below] = 0.0
         places, found = _largest(alike, n)
         return [codes[its[:count]] for its, count in zip(places, found.tolist(), strict=True)]

@@ -55,14 +55,11 @@ class Lists:
     """(rankings,): candidates of each."""
     right: NDArray[np.bool_]
     """(total,): which are what came."""
-    counts: NDArray[np.float32] | None = None
-    """(rankings,): how much each counts; None: all as much."""
 
     def some(self, chosen: NDArray[np.bool_]) -> Lists:
         """The chosen rankings of these, (rankings,)."""
         within = np.repeat(chosen, self.sizes)
-        counts = None if self.counts is None else self.counts[chosen]
-        return Lists(self.rows[within], self.sizes[chosen], self.right[within], counts)
+        return Lists(self.rows[within], self.sizes[chosen], self.right[within])
 
     def answered(self) -> Lists:
         """Those rankings that have what came among them: no other teaches anything."""
@@ -138,7 +135,6 @@ def _dataset(lists: Lists, names: Sequence[str], like: Any = None) -> Any:
         lists.rows,
         lists.right.astype(np.int32),
         group=lists.sizes,
-        weight=None if lists.counts is None else np.repeat(lists.counts, lists.sizes),
         reference=like,
         feature_name=list(names) or "auto",
     )

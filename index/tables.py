@@ -26,7 +26,7 @@ from index.cooccurrence import CoOccurrence
 from index.fusion import LAYOUT, Layout
 from index.knn_settings import KnnSettings
 from index.session_knn import SessionKnn
-from index.vocabulary import Vocabulary
+from index.vocabulary import Codes, Vocabulary
 
 Vectors = NDArray[np.float32]
 GraphMethod = Literal["auto", "svd", "kge", "none"]
@@ -123,6 +123,14 @@ class Tables:
             behaviour=LAYOUT.behaviour if self.behaviour is None else self.behaviour.dimension,
             sequence=0 if self.sequence is None else self.sequence.dimension,
         )
+
+    @property
+    def met(self) -> Codes | None:
+        """The items that the network learned of; None: there is none, or it says itself where others lie."""
+        if self.sequence is None or self.sequence.unmet is not None:
+            return None
+        codes = self.vocabulary.codes(self.sequence.item_ids)
+        return codes[codes >= 0]
 
     @property
     def digest(self) -> str:

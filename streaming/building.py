@@ -12,7 +12,6 @@ from typing import Any
 
 from encoders.errors import EncoderError
 from encoders.graph.choosing import Trial
-from encoders.sequence.training import one_core_left
 from encoders.text import TextEncoder
 from index.errors import IndexingError
 from index.forest_fitting import ForestSettings
@@ -181,9 +180,8 @@ def completed(
     past: Past, tables: Tables, encoder: TextEncoder, training: Training, note: Note = silent
 ) -> tuple[Tables, Learned | None]:
     """Tables of a past that lack what torch has to do, with it: vectors of facts and the network, as their settings
-    say. Somebody works beside."""
-    with one_core_left():
-        return with_sequence(past, with_graph(tables, past.items["item_id"]), encoder, training, note)
+    say."""
+    return with_sequence(past, with_graph(tables, past.items["item_id"]), encoder, training, note)
 
 
 def _as_chosen(shop: Shop, chosen: Chosen) -> Shop:

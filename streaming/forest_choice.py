@@ -17,12 +17,10 @@ from streaming.reranking import AT, FEATURES, RISING, Shortlist, reordered
 
 LEAST = 200
 """Moments with an answer among their candidates below which no forest is grown."""
-TWICE = 2.0
-"""What it counts to be right about an item that hardly anybody has had, where something may be given up for such."""
-LIFTS = np.arange(1, 61) / 20
+LIFTS = np.arange(1, 121) / 40
 """What may be added to the scores of items that nobody has had."""
-NOBODY, HARDLY = 0.5, 1.0
-"""At most so much is `log_seen` of an item that nobody has had, and of one that was had once at most."""
+NOBODY = 0.5
+"""At most so much is `log_seen` of an item that nobody has had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     answered = np.array([(moment.right & moment.allowed)[moment.best.places].any() for moment in asked])
     if not asked or np.bincount(folds[answered], minlength=2).min() < LEAST // 2:
         return None
-    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has], settings.given_up)
+    lists = _lists([moment for moment, has in zip(asked, answered.tolist(), strict=True) if has])
     halves = [lists.some(folds[answered] == fold) for fold in (0, 1)]
     grown = [grow(halves[1 - fold], RISING, settings, aside=halves[fold], names=FEATURES) for fold in (0, 1)]
     trees = _enough([each.forest for each in grown], halves, np.mean([each.ndcg_10 for each in grown], axis=0))
@@ -82,14 +80,11 @@ def grow_forest(asked: Sequence[Asked], folds: NDArray[np.uint8], settings: Fore
     return ForestChoice(forest, out_of_fold, {f"forest, half {n + 1}": each.ndcg_10 for n, each in enumerate(grown)})
 
 
-def _lists(asked: Sequence[Asked], given_up: float) -> Lists:
+def _lists(asked: Sequence[Asked]) -> Lists:
     """Of moments that have what came among their best: no others teach anything, and they are most of the memory."""
     rows, right = zip(*(moment.told() for moment in asked), strict=True)
     sizes = np.array([len(each) for each in right], np.int64)
-    lists = Lists(np.concatenate(rows), sizes, np.concatenate(right))
-    if not given_up or not _new(lists, NOBODY).any():
-        return lists
-    return replace(lists, counts=np.where(_new(lists, HARDLY), TWICE, 1).astype(np.float32))
+    return Lists(np.concatenate(rows), sizes, np.concatenate(right))
 
 
 def _enough(grown: Sequence[Forest], halves: Sequence[Lists], curve: Column) -> int:
@@ -121,7 +116,7 @@ def _lift(apart: Sequence[Forest], halves: Sequence[Lists], given_up: float) -> 
         return 0.0
     scores = [forest.scores(half.rows) for forest, half in zip(apart, halves, strict=True)]
     fresh = [half.rows[:, AT.log_seen] <= NOBODY for half in halves]
-    came = np.concatenate([_new(half, NOBODY) for half in halves])
+    came = np.concatenate([_new(half) for half in halves])
 
     def gained(lift: float) -> Column:
         lifted = zip(scores, fresh, halves, strict=True)
@@ -138,9 +133,9 @@ def _lift(apart: Sequence[Forest], halves: Sequence[Lists], given_up: float) -> 
     return found
 
 
-def _new(lists: Lists, most: float) -> NDArray[np.bool_]:
-    """(rankings,): whether what came has a `log_seen` of at most `most`."""
-    came = lists.right & (lists.rows[:, AT.log_seen] <= most)
+def _new(lists: Lists) -> NDArray[np.bool_]:
+    """(rankings,): whether nobody had had what came."""
+    came = lists.right & (lists.rows[:, AT.log_seen] <= NOBODY)
     return np.logical_or.reduceat(came, np.cumsum(lists.sizes) - lists.sizes)
 
 

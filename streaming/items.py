@@ -108,7 +108,7 @@ class Shop:
         self.items: dict[str, Item] = {}
         self.shelf = Shelf()
         self.index = index or VectorIndex(self.vocabulary, self.layout.dimension)
-        self.lane = ColdLane(self.counts, self.index, self.layout)
+        self.lane = ColdLane(self.counts, self.index, self.layout, self.tables.met)
         self.attributes = Attributes()
         self.links = Links(self.graph, self.vocabulary)
         self.learned = 0
@@ -222,6 +222,8 @@ class Shop:
             codes.append(self._place([item.item_id for item in items[part]], self._whitened(texts[part])))
         self.index.swap(self.index.rebuild(kind_for(len(self.index))))
         self.lane.meet(np.concatenate(codes))
+        if self.index.drift:  # of items that the network never met
+            self.index.swap(self.index.rebuild(kind_for(len(self.index))))
 
     def remove(self, item_ids: Iterable[str]) -> None:
         """Items that are no longer sold; one that is not there is passed over."""
@@ -368,8 +370,7 @@ class Shop:
         self.attributes.put(codes, [(item.brand, item.category) for item in items])
 
     def _facts_changed(self, head: str) -> None:
-        row = self.row_of(head)
-        if row is not None:
+        if (row := self.row_of(head)) is not None:
             self.lane.meet(self._place([head], row[None, : self.layout.text]))
 
     def lenders(self, code: int) -> list[tuple[int, float]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from index.attributes import Numbers as Attributes
 from index.candidates import Column
+from index.cold_lane import SOUGHT
 from index.forest import Features, Forest
 from index.fusion import PARTS as BLOCKS
 from index.links import Linked, Numbers
@@ -31,7 +32,7 @@ LINKED = 40
 ON_THE_RISE = 40
 """Likewise, those whose last sessions are the newest of all items'."""
 COLD = 20
-"""Likewise, those that hardly anybody has had whose texts are most like the session."""
+"""Likewise, those that hardly anybody has had that are most like the session, as `index.cold_lane` has it."""
 TOGETHER = 100
 """Items that go with the newest of the history, of which the forest is told."""
 RANKS = np.array([1, 4, 16, 0])
@@ -108,7 +109,7 @@ def shortlist(codes: Codes, parts: Column, z: Column, known: Codes, linked: Link
     expected = EXPECTED if shop.layout.sequence else 0
     rising = np.sort(shop.knn.rising(ON_THE_RISE))
     seen = shop.counts.seen(codes)
-    cold = np.where(seen < shop.counts.settings.cold_below, parts[:, AT.text], 0.0)
+    cold = np.where(seen < shop.counts.settings.cold_below, parts[:, AT.text :] @ SOUGHT, 0.0)
     places = _chosen(codes, z, parts[:, AT.sequence], shares[:, 1], cold, rising, expected)
     chosen = codes[places]
     recent = known[::-1][:RECENT]

@@ -43,7 +43,7 @@ Indices = NDArray[np.int64]
 
 
 class Triples(NamedTuple):
-    """Facts of items that sessions had, by number."""
+    """Facts of items, by number."""
 
     heads: Indices
     """(facts,): codes of items."""
@@ -59,18 +59,14 @@ class Triples(NamedTuple):
     """(keys,): log(items / heads)."""
 
     @classmethod
-    def of(cls, facts: Sequence[Sequence[Fact]], met: Indices) -> Triples:
-        """Of these items; without what visitors have shown, which is what clicks say already.
-
-        Args:
-            facts: of each item. met: codes of the items that are learned from.
-        """
+    def of(cls, facts: Sequence[Sequence[Fact]]) -> Triples:
+        """Of each item's; without what visitors have shown, which is what clicks say already."""
         keys: dict[str, int] = {}
         relations: dict[str, int] = {}
         of_key: list[int] = []
         pairs: dict[tuple[int, int], None] = {}
-        for head in met.tolist():
-            for fact in facts[head]:
+        for head, its in enumerate(facts):
+            for fact in its:
                 if fact.relation != GOES_WITH:
                     tail = keys.setdefault(feature(fact), len(keys))
                     if tail == len(of_key):
@@ -88,22 +84,22 @@ class Triples(NamedTuple):
             np.array(of_key, np.int64)[kept],
             len(relations),
             [names[number] for number in kept.tolist()],
-            np.log(max(len(met), 1) / np.maximum(often[kept], 1)).astype(np.float32),
+            np.log(max(len(facts), 1) / np.maximum(often[kept], 1)).astype(np.float32),
         )
 
 
 class JointTerms(nn.Module):
     """The two terms, and what they learn."""
 
-    def __init__(self, texts: Vector, met: Indices, triples: Triples, free: int) -> None:
+    def __init__(self, texts: Vector, triples: Triples, free: int) -> None:
         """
         Args:
-            texts: (items, whitened dimension). met: codes of the items that sessions had. free: numbers of an item.
+            texts: (items, whitened dimension). free: numbers of an item.
         """
         super().__init__()
         self.texts: torch.Tensor
         self.register_buffer("texts", torch.from_numpy(np.ascontiguousarray(texts)), persistent=False)
-        self._worded, self._triples = met[texts[met].any(axis=1)], triples
+        self._worded, self._triples = np.flatnonzero(texts.any(axis=1)), triples
         self.read = nn.Linear(texts.shape[1], free, bias=False)
         self.tails = nn.Parameter(torch.randn(len(triples.keys), free) * 0.1)
         self.turns = nn.Parameter(torch.ones(max(triples.kinds, 1), free))
@@ -148,7 +144,7 @@ class JointTerms(nn.Module):
         wrong = wrong.masked_fill(among[None, :] == tails[:, None], -1e9)
         return functional.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(tails))
 
-    def unmet(self, free: Vector, met: Indices, facts: Sequence[Sequence[Fact]]) -> Unmet:
+    def unmet(self, free: Vector, facts: Sequence[Sequence[Fact]]) -> Unmet:
         """What was learned, for items that no session had.
 
         Args:
@@ -160,8 +156,7 @@ class JointTerms(nn.Module):
             rows = functional.normalize(turned, dim=1).cpu().numpy() * triples.weights[:, None]
             text = np.ascontiguousarray(self.read.weight.detach().cpu().numpy().T)
         learned = Unmet(text, GraphVectors(NAME, triples.keys, rows), np.ones(3, np.float32))
-        its = [facts[code] for code in met.tolist()]
-        return learned.fitted(self.texts.cpu().numpy()[met], its, free[met])
+        return learned.fitted(self.texts.cpu().numpy(), facts, free)
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,9 @@ class ItemTable(nn.Module):
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """(..., dimension) of items."""
-        return functional.normalize(torch.cat([self.text[codes], self.free[codes]], dim=-1), dim=-1)
+        # Not self.free[codes]: threads add up its gradient in the order in which they come.
+        free = functional.embedding(codes, self.free)
+        return functional.normalize(torch.cat([self.text[codes], free], dim=-1), dim=-1)
 
     def all(self) -> torch.Tensor:
         """(items, dimension)."""

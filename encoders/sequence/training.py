@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -61,18 +60,6 @@ def device_of(told: str) -> str:
     return "cuda" if there and told != "cpu" else "cpu"
 
 
-@contextmanager
-def one_core_left() -> Iterator[None]:
-    """Of the cores that torch would take, one is left to who works beside. Without it each step waits for the thread
-    that finds no core: a GRU on two cores, one of them busy, made 3 steps a second in place of 11."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class Fitted(NamedTuple):
     """What came of a training."""
 
@@ -94,10 +81,13 @@ def fit_sequence(
     checkpoints: Path | None = None,
     note: Note = lambda _done, _total: None,
 ) -> Fitted:
-    """The space of what comes next in these sessions.
+    """The space of what comes next in these sessions, of the items that they had.
 
     Equal input gives equal numbers on one machine, as long as time does not run out. About 10 s of one core an epoch
     for 100,000 events. Not for two threads at once: torch has one source of chance.
+
+    Of an item that no session had nothing is learned, not even what does not come: told apart from all that came, it
+    would lie where no session looks, and a new item would never be found.
 
     Args:
         item_ids: each once; codes of the sessions are places in them.
@@ -109,14 +99,16 @@ def fit_sequence(
         checkpoints: a folder in which training leaves where it stands after each epoch, and goes on from there.
     """
     used = [part for session in sessions for part in pieces(session)][-settings.most :]
-    if len(used) < ASIDE or len(item_ids) < 2:
+    met = np.unique(np.concatenate([session.codes for session in used])) if used else np.empty(0, np.int64)
+    if len(used) < ASIDE or len(met) < 2:
         return Fitted(None, [], np.empty(0, np.float32))
+    used = [session._replace(codes=np.searchsorted(met, session.codes)) for session in used]
+    ids, texts = [item_ids[code] for code in met.tolist()], texts[met]
+    its = [facts[code] for code in met.tolist()] if facts else [()] * len(met)
     axes = first_axes(texts, settings.text if texts.any() else 0)
     if not axes.shape[1]:
         settings = replace(settings, text=0, free=settings.dimension)
     lessons, exam = parted(used)
-    met = np.unique(np.concatenate([session.codes for session in used]))
-    its = facts or [()] * len(item_ids)
     reading = 0 if used[0].read is None else used[0].read.shape[1]
     curves, teacher, terms, asked = [], None, None, np.empty(0, np.float32)
     total = settings.epochs * (1 + (settings.teacher == "bert"))
@@ -126,17 +118,15 @@ def fit_sequence(
         if teacher is not None:
             network.table.load_state_dict(teacher.table.state_dict())
         if settings.joint == "yes":
-            terms = JointTerms(texts, met, Triples.of(its, met), settings.free).to(device)
+            terms = JointTerms(texts, Triples.of(its), settings.free).to(device)
         run = _Run(network, lessons, exam, settings, device, teacher, terms)
         place = None if checkpoints is None else checkpoints / f"{run.digest}.safetensors"
         curve = run.train(kind, place, lambda done, at=number: note(at * settings.epochs + done, total))  # type: ignore[misc]
         curves.append(curve)
         asked, teacher = run.examined(), network
     free = network.table.free.detach().cpu().numpy()
-    if terms is None:
-        return Fitted(SequenceSpace(item_ids, free, axes.shape[1], network.weights()), curves, asked)
-    ids, unmet = [item_ids[code] for code in met.tolist()], terms.unmet(free, met, its)
-    return Fitted(SequenceSpace(ids, free[met], axes.shape[1], network.weights(), unmet), curves, asked)
+    unmet = None if terms is None else terms.unmet(free, its)
+    return Fitted(SequenceSpace(ids, free, axes.shape[1], network.weights(), unmet), curves, asked)
 
 
 class _Kept(NamedTuple):
@@ -169,7 +159,7 @@ class _Run:
         self._steps = -(-len(lessons) // settings.batch)
         self._epochs = settings.epochs
         self._optimizer = torch.optim.AdamW(
-            self._trained.parameters(), lr=settings.learning_rate, weight_decay=settings.decay
+            self._trained.parameters(), lr=settings.learning_rate, weight_decay=settings.decay, fused=True
         )
         content = hashlib.blake2b(repr((asdict(settings), len(exam), teacher is None)).encode(), digest_size=16)
         content.update(network.table.text.cpu().numpy().tobytes())

@@ -118,6 +118,29 @@ def test_equal_pasts_give_equal_networks_and_a_training_that_was_stopped_goes_on
         fit_sequence(ITEMS, TEXTS, rounds(), SMALL, checkpoints=tmp_path / "stopped")
 
 
+def test_two_threads_that_add_up_the_same_gradients_give_equal_networks_twice():
+    """Large enough for torch to share the work out; popular items, so that threads meet at the same rows."""
+    source, many = np.random.default_rng(1), 6000
+    sessions = [Session.of(source.zipf(1.3, 8) % many, ["view"] * 8, list(range(0, 8000, 1000))) for _ in range(1280)]
+    settings = replace(SMALL, text=0, free=64, batch=128, negatives=2000, epochs=1)
+    names, texts = [f"item {n}" for n in range(many)], np.zeros((many, 1), np.float32)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        spaces = [fit_sequence(names, texts, sessions, settings)[0] for _ in range(3)]
+    finally:
+        torch.set_num_threads(threads)
+    assert len({space.digest for space in spaces}) == 1
+
+
+def test_of_an_item_that_no_session_had_nothing_is_learned():
+    """Not even what does not come: else what is new would lie where no session looks."""
+    alone, _, _ = fit_sequence(ITEMS, TEXTS, rounds(), SMALL)
+    beside, _, _ = fit_sequence([*ITEMS, "new"], np.concatenate([TEXTS, TEXTS[:1]]), rounds(), SMALL)
+    assert beside.digest == alone.digest
+    assert beside.vectors(["new"], TEXTS[:1])[0, : SMALL.text] == pytest.approx(first_axes(TEXTS[:1], SMALL.text)[0])
+
+
 def test_it_stops_where_nothing_is_gained_and_when_its_time_is_over():
     _, curves, _ = fit_sequence(ITEMS, TEXTS, rounds(), replace(SMALL, learning_rate=1e-9, epochs=50, patience=2))
     assert len(curves[0].loss) <= 5 + COOLING
@@ -149,7 +172,8 @@ def test_items_without_words_are_learned_too_and_too_little_is_not_learned_from(
     assert (space.text, space.dimension) == (0, 10)
     assert curves[0].ndcg_10[-1] > 0.8
     assert fit_sequence(ITEMS, TEXTS, rounds(9), SMALL)[:2] == (None, [])
-    assert fit_sequence(["one"], TEXTS[:1], rounds(), SMALL)[:2] == (None, [])
+    same = [Session.of(np.zeros(3, np.int64), ["view"] * 3, [0, 1000, 2000])] * 40
+    assert fit_sequence(ITEMS, TEXTS, same, SMALL)[:2] == (None, [])
 
 
 def test_what_is_saved_is_loaded_and_what_is_damaged_is_named(tmp_path):

@@ -62,20 +62,7 @@ def test_more_of_what_must_not_hurt_does_not():
     assert (free.scores(more) < free.scores(lists.rows)).any()
 
 
-def test_rankings_that_count_more_have_their_way():
-    """Of two kinds of rankings that want the opposite of each other, told apart by nothing."""
-    lists = rankings()
-    second = np.arange(200) % 2 == 1
-    right = lists.right.reshape(200, 10).copy()
-    right[second] = False
-    worst = lists.rows[:, 0].reshape(200, 10).argmin(axis=1)
-    right[second, worst[second]] = True
-    for counts, favoured in ((np.where(second, 9, 1), second), (np.where(second, 1, 9), ~second)):
-        told = Lists(lists.rows, lists.sizes, right.ravel(), counts.astype(np.float32))
-        best = grow(told, [0, 0, 0], SMALL).forest.scores(lists.rows).reshape(200, 10).argmax(axis=1)
-        hit = right[np.arange(200), best]
-        assert hit[favoured].mean() > 0.5 > 0.2 > hit[~favoured].mean()
-    assert told.some(second).counts.tolist() == [1] * 100
+def test_all_cannot_be_given_up():
     with pytest.raises(ValueError, match="given_up of at least 0, below 1"):
         ForestSettings(given_up=1)
 
