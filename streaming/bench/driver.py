@@ -30,6 +30,8 @@ Heard = tuple[float, str, bytes]
 """When, on which topic, and what."""
 Watch = Callable[[asyncio.Event], Awaitable[None]]
 """Runs beside a load until the event is set: the load has been sent."""
+Left = Callable[[], Awaitable[int]]
+"""How many events are not worked off yet; asked over and over once all were sent."""
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Flight:
     """The most that a record was handed over late."""
     heard: list[Heard] = field(default_factory=list)
     """Of what was sent here; repeats too."""
+    left: int | None = None
+    """Events that were not worked off; None: nobody told, and what is not heard of counts as that."""
 
     def latencies(self, numbers: Sequence[int], times: Sequence[float]) -> list[float]:
         """From when records were due until something was heard of them, in s."""
@@ -99,21 +103,26 @@ class Driver:
                 return
         raise BeforehandError(f"nothing that was sent to {name} came out on {', '.join(self._hear)} in {PROBE_S:.0f} s")
 
-    async def fly(self, load: Load, answers: int, watch: Watch | None = None) -> Flight:
+    async def fly(self, load: Load, answers: int, watch: Watch | None = None, left: Left | None = None) -> Flight:
         """Send it all, and hear until as many records came, or none for a while.
 
         Args:
             answers: records that are to come.
             watch: runs beside it.
+            left: tells when all is over where not each event has a record; None: each has.
 
         Raises:
             KafkaError: the broker refused a record.
         """
         flight, sent = Flight(load), asyncio.Event()
-        hearing = asyncio.ensure_future(self._hearing(flight, answers, sent))
+        over = asyncio.Event() if left is not None else None
+        hearing = asyncio.ensure_future(self._hearing(flight, answers, sent, over))
         watching = asyncio.ensure_future(watch(sent)) if watch is not None else None
         await self._send(flight)
         sent.set()
+        if left is not None and over is not None:
+            flight.left = await _worked_off(left)
+            over.set()
         await hearing
         if watching is not None:
             await watching
@@ -139,19 +148,29 @@ class Driver:
         flight.sent_s = clock() - begun
         await asyncio.gather(*pending)
 
-    async def _hearing(self, flight: Flight, answers: int, sent: asyncio.Event) -> None:
+    async def _hearing(self, flight: Flight, answers: int, sent: asyncio.Event, over: asyncio.Event | None) -> None:
+        """Until so many were heard, or nothing is heard any more: for a while once all was sent, or, where it is told,
+        once all is over."""
         last = time.monotonic()
         while len(flight.heard) < answers:
             found = await self._poll(_POLL_MS)
-            if found:
+            if found or not sent.is_set():
                 flight.heard += found
                 last = time.monotonic()
-            elif sent.is_set() and time.monotonic() - last > DRAIN_S:
+            elif over.is_set() if over is not None else time.monotonic() - last > DRAIN_S:
                 return
-            elif not sent.is_set():
-                last = time.monotonic()
 
     async def _poll(self, timeout_ms: int) -> list[Heard]:
         found: dict[Any, list[Any]] = await self._consumer.getmany(timeout_ms=timeout_ms)
         now = time.perf_counter()
         return [(now, row.topic.removeprefix(self._prefix), row.value) for rows in found.values() for row in rows]
+
+
+async def _worked_off(left: Left) -> int:
+    """Waits until nothing is left, or as much as was for a while; what is left."""
+    least, since = await left(), time.monotonic()
+    while least > 0 and time.monotonic() - since < DRAIN_S:
+        now = await left()
+        if now < least:
+            least, since = now, time.monotonic()
+    return max(0, least)

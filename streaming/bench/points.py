@@ -20,6 +20,9 @@ class Sample:
     """What a worker's metrics page said at one moment."""
 
     events: float
+    """Taken in."""
+    decided: float
+    """Of them, and of nothing else, led to a prediction, to one held back, or to none."""
     cpu_s: float
     rss_mb: float
     queue: float
@@ -33,6 +36,7 @@ class Sample:
         kinds = [topic.name for topic in (topics.CLICKS, topics.BROWSES)]
         return cls(
             events=sum(metric(page, "beforehand_events_total", {"topic": kind}) for kind in kinds),
+            decided=_decided(page),
             cpu_s=metric(page, "process_cpu_seconds_total"),
             rss_mb=metric(page, "process_resident_memory_bytes") / 1e6,
             queue=metric(page, "beforehand_queue_events"),
@@ -48,6 +52,7 @@ class Sample:
         for each in others:
             first = cls(
                 events=first.events + each.events,
+                decided=first.decided + each.decided,
                 cpu_s=first.cpu_s + each.cpu_s,
                 rss_mb=first.rss_mb + each.rss_mb,
                 queue=first.queue + each.queue,
@@ -56,6 +61,14 @@ class Sample:
                 batches=first.batches + each.batches,
             )
         return first
+
+
+def _decided(page: str) -> float:
+    """Events; ticks that were due, and what they led to, are left out."""
+    spoken = [f"beforehand_{name}_total" for name in ("predictions", "suppressed")]
+    silent = "beforehand_silent_total"
+    all_of_them = sum(metric(page, name) - metric(page, name, {"trigger": "cart_idle"}) for name in spoken)
+    return all_of_them + metric(page, silent) - metric(page, silent, {"reason": "not_due"})
 
 
 @dataclass(slots=True)
@@ -95,7 +108,9 @@ class Point:
     """Events a second that were asked for; infinite: all at once."""
     events: int
     unmatched: int
-    """Events of which nothing was heard."""
+    """Events of which nothing was heard, or where predictions are held back, that were not decided on."""
+    unanswered: int
+    """The others of which nothing was heard."""
     repeats: int
     strangers: int
     """Records that belong to none of the events."""
@@ -117,6 +132,7 @@ class Point:
             "rate_per_s": None if self.rate == float("inf") else self.rate,
             "events": self.events,
             "unmatched": self.unmatched,
+            "unanswered": self.unanswered,
             "repeats": self.repeats,
             "strangers": self.strangers,
             "latency": self.latency.as_json(),
@@ -144,10 +160,10 @@ def of_product(flight: Flight, rate: float, warm_s: float) -> Point:
             held[suppressed.rule] += 1
         else:
             prediction = codec.decode(value, Prediction)
-            levels[prediction.level] += 1
             triggers[prediction.trigger] += 1
-            if prediction.level != "full":
-                below = max(below or 0.0, at - flight.began)
+        levels[prediction.level] += 1
+        if prediction.level != "full":
+            below = max(below or 0.0, at - flight.began)
         answers.append((at, numbers.get(prediction.prediction_id)))
     point = _point(flight, rate, warm_s, answers)
     point.levels, point.triggers, point.held = levels, triggers, held
@@ -168,11 +184,13 @@ def _point(flight: Flight, rate: float, warm_s: float, answers: list[tuple[float
             first.setdefault(number, at)
     timed = [number for number in first if flight.load.due[number] >= warm_s]
     known = sum(number is not None for _, number in answers)
+    unheard = len(flight.load.rows) - len(first)
     took = max(first.values(), default=flight.began) - flight.began
     return Point(
         rate=rate,
         events=len(flight.load.rows),
-        unmatched=len(flight.load.rows) - len(first),
+        unmatched=unheard if flight.left is None else flight.left,
+        unanswered=0 if flight.left is None else unheard - flight.left,
         repeats=known - len(first),
         strangers=len(answers) - known,
         latency=Latency.of(flight.latencies(timed, [first[number] for number in timed])),

@@ -73,6 +73,8 @@ class Report:
     warm_s: float
     visitors: int
     partitions: int
+    throttle: bool = False
+    """Whether predictions were held back, so that not each event was answered."""
     broker: str = ""
     sizes: list[Size] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
@@ -109,6 +111,7 @@ class Report:
             "warm_up_s": self.warm_s,
             "visitors": self.visitors,
             "partitions": self.partitions,
+            "throttle": self.throttle,
             "broker": self.broker,
             "faults": self.faults(),
             "sizes": [size.as_json() for size in self.sizes],
@@ -121,7 +124,8 @@ class Report:
 
     def show(self, console: Console) -> None:
         """The tables for people."""
-        table = Table(title=f"{self.rate:,.0f} events/s for {self.seconds:g} s, broker: {self.broker}")
+        held = ", held back as in a shop" if self.throttle else ""
+        table = Table(title=f"{self.rate:,.0f} events/s for {self.seconds:g} s{held}, broker: {self.broker}")
         for name in ("", "events/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "CPU us", "RSS MB", "lost"):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)
         for name, point in self._rows():
@@ -198,6 +202,8 @@ def _stages(point: Point) -> str:
     stages = work.get("stages_us_per_event", {})
     parts = [f"{name} {spent:,.0f}" for name, spent in stages.items()]
     levels = ", ".join(f"{level} {count:,}" for level, count in point.levels.most_common())
+    if point.unanswered:
+        levels += f", decided and not told {point.unanswered:,}"
     if point.below_full_until_s is not None:
         levels += f", the last below full heard {point.below_full_until_s:,.1f} s after the load began"
     around = ", ".join(

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from streaming import topics
 from streaming.bench import echo, gpu, stock_faust, worker
 from streaming.bench.arrivals import Burst, Seconds, arrivals, backlog
-from streaming.bench.driver import Driver, Watch
+from streaming.bench.driver import Driver, Left, Watch
 from streaming.bench.generated import VISITORS, GeneratedShop
 from streaming.bench.ground import Ground
 from streaming.bench.load import Load, ShopLog, Visit, generated, searches
@@ -26,9 +26,11 @@ from streaming.bench.scaling import crew, over_one, sample_of
 from streaming.bench.usage import Usage
 from streaming.errors import BeforehandError, InputError
 from streaming.publisher import Publisher
-from streaming.settings import BrokerSettings, RuleSettings, Settings, TopicSettings, WorkerSettings
+from streaming.settings import BrokerSettings, Settings, TopicSettings, WorkerSettings
 from streaming.worker_process import WorkerProcess, metric
 
+LOOK_S = 0.5
+"""Between looks at whether all is decided."""
 SAMPLE_S = 2.0
 """Between looks at the worker's metrics, which cost it some milliseconds each."""
 SWEEP_FROM, SWEEP_STEPS = 250.0, 4
@@ -37,8 +39,6 @@ REST_S = 3.0
 """Between two loads."""
 DIRECT = "direct"
 """Topic of the one hop."""
-RULES = RuleSettings(quiet_ms=0, trigger_cooldown_ms=0, item_cooldown_ms=0, min_gain=0, daily_cap=1_000_000)
-"""No throttle: every event that tells what a visitor is after is answered."""
 
 Say = Callable[[str], None]
 
@@ -59,6 +59,8 @@ class BenchOptions:
     """Of each load, from its start: sent, matched, and not timed."""
     encode: bool = False
     """Every event is a search in new words."""
+    throttle: bool = False
+    """Predictions are held back by the rules of the settings, as a shop's worker does; else each event is answered."""
     sweep: bool = False
     sweep_s: float = 15.0
     peak: int = 5000
@@ -115,7 +117,9 @@ class Bench:
             BeforehandError: a process ended or is not ready in time; the text has the end of its log.
         """
         options = self._options
-        report = Report(options.rate, options.seconds, options.warm_s, options.visitors, options.partitions)
+        report = Report(
+            options.rate, options.seconds, options.warm_s, options.visitors, options.partitions, options.throttle
+        )
         with Ground(options.brokers, options.nodes) as ground:
             report.broker = ground.broker.kind
             for number in range(len(options.items) if options.shop is None else 1):
@@ -153,7 +157,8 @@ class Bench:
         if not warm_s:
             work.samples.append(await self._sample(stand))
         ours, theirs = Usage.of(), ground.broker.usage()
-        flight = await driver.fly(load, len(load.rows), self._watch(stand, work, warm_s) if warm_s else None)
+        left = await self._left(stand, len(load.rows)) if self._options.throttle else None
+        flight = await driver.fly(load, len(load.rows), self._watch(stand, work, warm_s) if warm_s else None, left)
         if not warm_s:
             work.samples.append(await self._sample(stand))
         point = of_product(flight, rate, warm_s)
@@ -173,6 +178,22 @@ class Bench:
                 wait = SAMPLE_S
 
         return watch
+
+    @staticmethod
+    async def _left(stand: Stand, events: int) -> Left:
+        """Tells how many of the next so many events the workers have not decided on: where predictions are held back,
+        nothing is heard of most."""
+
+        async def decided() -> float:
+            return Sample.all(await asyncio.to_thread(sample_of, stand.processes)).decided
+
+        before = await decided()
+
+        async def left() -> int:
+            await asyncio.sleep(LOOK_S)
+            return round(before + events - await decided())
+
+        return left
 
     async def _sample(self, stand: Stand) -> Sample:
         stand.samples.append(await asyncio.to_thread(sample_of, stand.processes))
@@ -318,7 +339,7 @@ class Bench:
                     partitions=options.partitions,
                     replication=min(3, options.nodes) if own else given.topics.replication,
                 ),
-                "rules": RULES,
+                "rules": given.rules if options.throttle else worker.NO_THROTTLE,
                 "worker": WorkerSettings(
                     **given.worker.model_dump(exclude_unset=True) | {"data_dir": ground.folder / prefix, "port": 0}
                 ),

@@ -1,4 +1,4 @@
-"""The worker that is measured: the product's, with clocks on its stages and nothing held back.
+"""The worker that is measured: the product's, with clocks on its stages, and nothing held back unless it is asked for.
 
     python -m faust -A streaming.bench.worker -L uvloop worker --without-web
 
@@ -12,8 +12,10 @@ from functools import cache
 from streaming.app import WorkerApp, create_app
 from streaming.bench.costs import StageCosts
 from streaming.process import made
-from streaming.settings import Settings
+from streaming.settings import RuleSettings, Settings
 
+NO_THROTTLE = RuleSettings(quiet_ms=0, trigger_cooldown_ms=0, item_cooldown_ms=0, min_gain=0, daily_cap=1_000_000)
+"""With these, and nothing remembered of what was said, each event that tells what a visitor is after is answered."""
 COMMAND = (
     *("-X", "faulthandler", "-m", "faust", "-A", "streaming.bench.worker"),
     *("-L", "uvloop", "worker", "--without-web", "-l", "info"),
@@ -23,10 +25,10 @@ COMMAND = (
 
 @cache
 def _app() -> WorkerApp:
-    costs = StageCosts()
-    app = made(lambda: create_app(Settings.from_environment(), costs))
+    costs, settings = StageCosts(), Settings.from_environment()
+    app = made(lambda: create_app(settings, costs))
     app.engine.mark = costs.mark
-    app.engine.forgets = True
+    app.engine.forgets = settings.rules == NO_THROTTLE
     return app
 
 

@@ -38,6 +38,12 @@ def bench(
     encode: Annotated[
         bool, typer.Option("--encode", help="Every event is a search in new words: the text encoder works at each.")
     ] = False,
+    throttle: Annotated[
+        bool,
+        typer.Option(
+            "--throttle", help="Predictions are held back by BEFOREHAND_RULES__..., as in a shop. Else none is."
+        ),
+    ] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Find the highest rate held with p99 of 50 ms.")] = False,
     sweep_seconds: Annotated[float, typer.Option(help="Of each rate of the sweep.")] = 15.0,
     peak: Annotated[
@@ -63,7 +69,8 @@ def bench(
     """Measure latency, CPU and memory under a load that waits for nobody.
 
     Without --brokers it starts Apache Kafka where BEFOREHAND_KAFKA_HOME names one, else the local broker. Every event
-    is ranked and answered: nothing is held back. Exit code 1 where an event has no answer.
+    is ranked and answered, unless --throttle holds back. Exit code 1 where an event has no answer, or was not decided
+    on.
     """
     if shop is not None and len(shop) != 2:
         raise InputError(
@@ -78,6 +85,7 @@ def bench(
         burst=Burst.parse(burst) if burst is not None else None,
         warm_s=warm_up,
         encode=encode,
+        throttle=throttle,
         sweep=sweep,
         sweep_s=sweep_seconds,
         peak=peak,

@@ -63,6 +63,23 @@ def test_every_event_is_answered_and_every_figure_is_there(
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_held_back_as_in_a_shop_each_event_is_decided_and_few_are_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEFOREHAND_KAFKA_HOME", raising=False)
+    monkeypatch.setattr(run, "REST_S", 0)
+    given = ["--rate", "60", "--seconds", "5", "--warm-up", "1", "--items", "1k", "--visitors", "20", "--peak", "0"]
+    assert command(*given, "--throttle", "--no-references", "--folder", str(tmp_path), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (size,) = found["sizes"]
+    assert (found["throttle"], size["unmatched"], size["strangers"]) == (True, 0, 0)
+    assert sum(size["levels"].values()) + size["unanswered"] == size["events"] > 200
+    assert 20 <= sum(size["triggers"].values()) < size["events"] / 4
+    assert {"quiet"} <= size["suppressed"].keys()
+
+
 def test_a_sweep_doubles_until_it_is_too_much_and_then_halves_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     bench, asked = Bench(BenchOptions(), lambda _: None), []
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import chain, repeat
+
 import numpy as np
 import pytest
 
 from streaming import codec, topics
 from streaming.bench.costs import OTHER, STAGES, StageCosts
-from streaming.bench.driver import Flight
+from streaming.bench.driver import Flight, _worked_off
 from streaming.bench.load import Load, generated, searches
 from streaming.bench.points import Point, Sample, Work, of_product, of_reference
 from streaming.bench.report import ECHO, STOCK, Reference, Report, Size, highest
@@ -76,7 +79,7 @@ def test_latencies_count_from_when_events_were_due_and_not_before_the_warm_up() 
     assert point.latency.count == 3
     assert point.latency.ms(1) == pytest.approx(10, rel=0.01)
     assert point.latency.ms(99.9) == pytest.approx(900, rel=0.01)  # sent late or not: due at 1.0, heard at 1.9
-    assert point.levels == {"full": 2, "graph": 1}
+    assert point.levels == {"full": 3, "graph": 1}
     assert point.below_full_until_s == pytest.approx(2.01)
     assert point.as_json()["below_full_until_s"] == 2.0
     assert point.held == {"holdout": 1}
@@ -95,6 +98,39 @@ def test_an_event_without_an_answer_a_repeat_and_a_stranger_are_told() -> None:
     assert (point.unmatched, point.repeats, point.strangers) == (2, 1, 1)
     assert point.latency.ms(1) == pytest.approx(500, rel=0.01)  # the first of the two
     assert Report(1, 1, 0, 1, 1, sizes=[Size(1, point)]).faults() == {"unmatched": 2, "strangers": 1}
+
+
+def test_where_predictions_are_held_back_what_is_left_is_what_was_not_decided_on() -> None:
+    flight = _flight([0.0, 1.0, 2.0, 3.0])
+    flight.heard = [_heard(100.5, _answer(0))]
+    for left, unanswered in ((0, 3), (2, 1)):
+        flight.left = left
+        point = of_product(flight, 1.0, warm_s=0)
+        assert (point.unmatched, point.unanswered, point.as_json()["unanswered"]) == (left, unanswered, unanswered)
+
+
+def test_events_that_were_decided_are_told_from_ticks_that_were_due() -> None:
+    costs = StageCosts()
+    costs.predictions.labels("next_item", "full").inc(3)
+    costs.predictions.labels("cart_idle", "full").inc(10)
+    costs.suppressed.labels("quiet", "next_item", "popular").inc(4)
+    costs.suppressed.labels("quiet", "cart_idle", "popular").inc(10)
+    costs.silent.labels("unchanged").inc(5)
+    costs.silent.labels("not_due").inc(10)
+    assert Sample.of(costs.page().decode()).decided == 12
+
+
+def test_what_is_left_is_waited_for_as_long_as_it_becomes_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.bench.driver.DRAIN_S", 0.05)
+    told = iter([9, 9, 4, 4, 4, 0])
+
+    async def left() -> int:
+        await asyncio.sleep(0.001)
+        return next(told)
+
+    assert asyncio.run(_worked_off(left)) == 0
+    told = chain([9], repeat(4))
+    assert asyncio.run(_worked_off(left)) == 4
 
 
 def test_a_reference_is_matched_by_its_bytes() -> None:
@@ -147,8 +183,9 @@ def test_stages_and_the_rest_add_up_to_what_the_process_took() -> None:
     assert spent["search"] == spent["rank"] == spent["encode_out"] == 0
     after = Sample.of(costs.page().decode())
     assert after.events == 10
+    assert after.decided == 0
     assert after.stages_s == pytest.approx(spent)
-    before = Sample(0, after.cpu_s - 1.0, 5.0, 7, 3, dict.fromkeys(STAGES, 0.0), 0)
+    before = Sample(0, 0, after.cpu_s - 1.0, 5.0, 7, 3, dict.fromkeys(STAGES, 0.0), 0)
     told = Work([before, after]).as_json()
     assert told["cpu_us_per_event"] == pytest.approx(100_000, rel=1e-3)
     assert sum(told["stages_us_per_event"].values()) == pytest.approx(100_000, rel=1e-3)
@@ -159,11 +196,14 @@ def test_stages_and_the_rest_add_up_to_what_the_process_took() -> None:
 def test_samples_of_several_workers_add_up() -> None:
     """The busiest decides when all is done; the broker is in none of it."""
     idle = [
-        Sample(100.0, 1.0, 50.0, 1.0, 2.0, {"rank": 0.1}, 5.0),
-        Sample(0.0, 2.0, 60.0, 3.0, 4.0, {"rank": 0.2}, 6.0),
+        Sample(100.0, 90.0, 1.0, 50.0, 1.0, 2.0, {"rank": 0.1}, 5.0),
+        Sample(0.0, 0.0, 2.0, 60.0, 3.0, 4.0, {"rank": 0.2}, 6.0),
     ]
-    assert Sample.all(idle) == Sample(100.0, 3.0, 110.0, 4.0, 6.0, {"rank": pytest.approx(0.3)}, 11.0)
-    ends = [Sample(700.0, 1.9, 50.0, 0, 0, {"rank": 0.1}, 9.0), Sample(400.0, 2.5, 60.0, 0, 0, {"rank": 0.2}, 9.0)]
+    assert Sample.all(idle) == Sample(100.0, 90.0, 3.0, 110.0, 4.0, 6.0, {"rank": pytest.approx(0.3)}, 11.0)
+    ends = [
+        Sample(700.0, 700.0, 1.9, 50.0, 0, 0, {"rank": 0.1}, 9.0),
+        Sample(400.0, 400.0, 2.5, 60.0, 0, 0, {"rank": 0.2}, 9.0),
+    ]
     told = over_one((1200.0, 800.0), idle, ends, 1000.0)
     assert told == {
         "workers": 2,
