@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from encoders.jit import njit
 
 Vector = NDArray[np.float32]
 
@@ -148,7 +149,7 @@ class PooledSessionEncoder:
         return units
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _pooled(state: Vector, items: Vector, weights: Vector, keep: Vector) -> Vector:
     """(n, dimension): the sum after each item."""
     sums = np.empty((len(items), len(state)), np.float32)
@@ -167,7 +168,7 @@ def _pooled(state: Vector, items: Vector, weights: Vector, keep: Vector) -> Vect
     return sums
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _of_length_one(rows: Vector) -> Vector:
     """Rows divided by their length; zeros stay zeros."""
     units = np.zeros(rows.shape, np.float32)

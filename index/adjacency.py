@@ -7,9 +7,9 @@ is full the `limit` heaviest stay. A block that was outgrown is used again for a
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.vocabulary import Codes
 
 SLOT = np.dtype([("weight", "i8"), ("after", "i4"), ("support", "i4"), ("low", "u4"), ("high", "u4")], align=True)
@@ -43,7 +43,7 @@ def most_slots(window: int, limit: int) -> int:
     return 2 * (window + 1) * 2 * limit
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def room_for(filled: int, limit: int) -> int:
     """Room of a row of so many neighbours: the next of 4, 8, 16, ..., at most 2 * limit."""
     room = _SMALLEST
@@ -52,7 +52,7 @@ def room_for(filled: int, limit: int) -> int:
     return min(room, 2 * limit)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def add(
     table: NDArray[np.void],
     slots: NDArray[np.void],
@@ -89,7 +89,7 @@ def add(
     slot["high"] = max(slot["high"], visitor)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def find(table: NDArray[np.void], slots: NDArray[np.void], before: int, after: int) -> int:
     """The slot of a pair; -1: there is none."""
     start = table[before]["start"]
@@ -99,7 +99,7 @@ def find(table: NDArray[np.void], slots: NDArray[np.void], before: int, after: i
     return -1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def first_shown(
     table: NDArray[np.void],
     slots: NDArray[np.void],
@@ -123,7 +123,7 @@ def first_shown(
     return -1, 0.0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _size_class(room: int) -> int:
     size_class = 1
     while _SMALLEST << (size_class - 1) < room:
@@ -131,7 +131,7 @@ def _size_class(room: int) -> int:
     return size_class
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _grow(table: NDArray[np.void], slots: NDArray[np.void], heap: NDArray[np.int64], item: int, limit: int) -> None:
     row = table[item]
     room = room_for(row["room"] + 1, limit)
@@ -151,7 +151,7 @@ def _grow(table: NDArray[np.void], slots: NDArray[np.void], heap: NDArray[np.int
     row["room"] = room
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _trim(table: NDArray[np.void], slots: NDArray[np.void], item: int, limit: int) -> None:
     """Keeps the `limit` heaviest; those that came first among equals."""
     start, filled = table[item]["start"], table[item]["filled"]
@@ -175,7 +175,7 @@ def _trim(table: NDArray[np.void], slots: NDArray[np.void], item: int, limit: in
     table[item]["filled"] = kept - start
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def learn(
     table: NDArray[np.void],
     slots: NDArray[np.void],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from encoders.graph.facts import NOTHING
+from encoders.jit import njit
 from index.vocabulary import Codes
 
 Numbers = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Attributes:
         return _of(self._numbers, codes)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _of(numbers: Numbers, codes: Codes) -> Numbers:
     found = np.zeros((len(codes), numbers.shape[1]), np.int64)
     for place in range(len(codes)):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from encoders.jit import njit
 
 Rows = NDArray[np.void]
 Numbers = NDArray[np.int64]
@@ -27,7 +28,7 @@ BLOCKS = FREE_BLOCK + 31
 """Places of the state that are taken."""
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _order(size: int) -> int:
     order = 0
     while 1 << order < size:
@@ -35,7 +36,7 @@ def _order(size: int) -> int:
     return order
 
 
-@njit(cache=True, nogil=True)
+@njit
 def wanted(row: Any) -> int:
     """The size of the block that a list needs for one more entry; 0: it has room in its own."""
     if row.first + row.length < row.size or (row.size and 2 * row.length <= row.size):
@@ -43,7 +44,7 @@ def wanted(row: Any) -> int:
     return int(max(1, 2 * row.size))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def insert(state: Numbers, entries: Rows, row: Any, place: int, time: int, number: int) -> None:
     """One more entry at a place of a list. There is room for it: `wanted`."""
     if row.first + row.length == row.size:
@@ -56,7 +57,7 @@ def insert(state: Numbers, entries: Rows, row: Any, place: int, time: int, numbe
     row.length += 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _make_room(state: Numbers, entries: Rows, row: Any) -> None:
     """Moves a list to the start of its block, or to a block of twice the size."""
     begin, target = row.start + row.first, row.start
@@ -77,7 +78,7 @@ def _make_room(state: Numbers, entries: Rows, row: Any) -> None:
     row.first = 0
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _free(state: Numbers, entries: Rows, row: Any) -> None:
     """Gives a list's block back."""
     if row.size:
@@ -87,7 +88,7 @@ def _free(state: Numbers, entries: Rows, row: Any) -> None:
     row.start, row.first, row.size = 0, 0, 0
 
 
-@njit(cache=True, nogil=True)
+@njit
 def remove(state: Numbers, entries: Rows, row: Any, place: int) -> None:
     """Takes the entry at a place out of a list."""
     begin = row.start + row.first

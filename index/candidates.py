@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.lesson import Together
 from index.vocabulary import Codes, Vocabulary
 
@@ -68,7 +68,7 @@ def tied(z: Column, order: Places) -> list[tuple[int, int]]:
     return runs
 
 
-@njit(cache=True, nogil=True)
+@njit
 def numbers_of(
     places: Places, scores: Column, z: Column, parts: Column, evidence: Evidence
 ) -> tuple[Column, NDArray[np.int32]]:
@@ -84,7 +84,7 @@ def numbers_of(
     return numbers, cited
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _joined(
     codes: Codes, scores: Column, evidence: Codes,
     other_codes: Codes, other_scores: Column, other_evidence: Codes,
@@ -121,7 +121,7 @@ def _joined(
     return found[:count], parts, cited
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _tied(z: Column, order: Places) -> NDArray[np.int64]:
     runs, found = np.empty((len(order) // 2, 2), np.int64), 0
     begin = 0
@@ -135,7 +135,7 @@ def _tied(z: Column, order: Places) -> NDArray[np.int64]:
     return runs[:found]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
     most, other, third = 0.0, 0.0, 0.0
     for place in range(len(parts)):
@@ -148,7 +148,7 @@ def _complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, fl
     return most, other, third
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _weighed(parts: Column, weights: Column, unit: float) -> tuple[Column, Column]:
     products, sums = np.empty(parts.shape), np.empty(len(parts))
     for place in range(len(parts)):

@@ -5,9 +5,9 @@ those that are known stand before it."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index import fusion
 from index.candidates import best_first
 from index.cooccurrence import CoOccurrence
@@ -156,7 +156,7 @@ class ColdLane:
         return list(zip(*(column.tolist() for column in found), strict=True))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _largest(alike: Vectors, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of each column of (m, q) the rows of its n largest numbers above 0, largest first, of equals the first: (q, n);
     and how many those are, (q,)."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.vocabulary import Codes, Vocabulary
 
 Vectors = NDArray[np.float32]
@@ -78,7 +78,7 @@ def checked(vectors: Vectors, dimension: int, count: int | None = None) -> Vecto
     return rows
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _finite(rows: Vectors) -> bool:
     return bool(np.isfinite(rows).all())
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from encoders.jit import njit
 from index.errors import IndexingError
 
 Features = NDArray[np.float32]
@@ -110,7 +110,7 @@ class Forest:
             raise IndexingError(f"{path}: no forest ({exc}); train the model anew") from exc
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _scores(
     rows: Features,
     features: NDArray[np.int32],

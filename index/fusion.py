@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from encoders.jit import njit
 from index.exact import Vectors, checked
 
 PARTS = ("text", "graph", "behaviour", "sequence", "prior")
@@ -160,7 +160,7 @@ def query(sessions: Vectors, weights: ArrayLike, *, layout: Layout = LAYOUT) -> 
     return _weighed(asked, given.reshape(-1, len(PARTS)), layout.blocks)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _weighed(sessions: Vectors, weights: Vectors, ends: NDArray[np.int64]) -> Vectors:
     """(q, width + 1): each block times its weight, and the last weight behind them.
 
@@ -180,7 +180,7 @@ def _weighed(sessions: Vectors, weights: Vectors, ends: NDArray[np.int64]) -> Ve
     return queries
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _to_unit_blocks(rows: Vectors, ends: NDArray[np.int64]) -> None:
     """Brings each block of each row to length 1, in place."""
     for place in range(len(rows)):

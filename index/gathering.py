@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.vocabulary import Codes
 
 SUM = np.dtype([("score", "f8"), ("best", "f4"), ("evidence", "i4")], align=True)
@@ -15,7 +15,7 @@ LOAN = np.dtype([("lent", "f8"), ("most", "f4"), ("lender", "i4"), ("barred", "i
 _BINS = 512
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def gather(
     table: NDArray[np.void],
     slots: NDArray[np.void],
@@ -69,7 +69,7 @@ def gather(
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def events_of(table: NDArray[np.void], codes: Codes) -> NDArray[np.int64]:
     """How often each item was seen, (n,); 0 of a code that is not known."""
     found = np.zeros(len(codes), np.int64)
@@ -79,7 +79,7 @@ def events_of(table: NDArray[np.void], codes: Codes) -> NDArray[np.int64]:
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def priors(table: NDArray[np.void], codes: Codes, scale: float, most: float) -> NDArray[np.float64]:
     """log(1 + heat * scale) / most of each item, (n,); 0 of a code that is not known."""
     found = np.zeros(len(codes))
@@ -89,7 +89,7 @@ def priors(table: NDArray[np.void], codes: Codes, scale: float, most: float) -> 
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def best_together(
     table: NDArray[np.void],
     slots: NDArray[np.void],
@@ -162,7 +162,7 @@ def best_together(
     return codes[places], scores[places], evidence[places]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _lend(
     table: NDArray[np.void],
     sums: NDArray[np.void],
@@ -198,7 +198,7 @@ def _lend(
     return borrowers[:found]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def _best(codes: Codes, scores: NDArray[np.float64], n: int) -> Codes:
     """The codes whose score is above 0 and at least the n-th largest. Counting in bins, then sorting one bin: a tenth
     of the time of a partition."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from encoders.graph.adjacency import Graph
+from encoders.jit import njit
 from index.vocabulary import Codes, Vocabulary
 
 Numbers = NDArray[np.float32]
@@ -95,7 +95,7 @@ def most(linked: Linked, n: int) -> Codes:
     return linked.codes[np.argsort(-linked.share, kind="stable")[:n]]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _summed(codes: Codes, facts: Numbers, sizes: NDArray[np.int64], fading: float) -> tuple[Codes, Numbers, Numbers]:
     """
     Args:

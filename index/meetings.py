@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.adjacency import ITEM, NO_VISITOR, SLOT, room_for
 from index.vocabulary import Codes
 
@@ -66,7 +66,7 @@ def lesson_context(items: Sequence[str], times: Sequence[int], window: int) -> l
     return context
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def counted_places(
     sessions: NDArray[np.int64], items: Codes, times: NDArray[np.int64], window: int, memory: int, period: int
 ) -> NDArray[np.int64]:
@@ -104,7 +104,7 @@ def counted_places(
     return counted
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def count_meetings(
     items: Codes,
     visitors: NDArray[np.uint32],

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from encoders.jit import njit
 
 Objective = Literal["ndcg_10", "ndcg_20", "mrr_10", "mrr_20", "hr_10", "hr_20"]
 """Metric and cut-off."""
@@ -33,7 +34,7 @@ def kind_and_depth(objective: str) -> tuple[int, int]:
     return _KINDS[name], int(depth)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def values(
     parts: NDArray[np.float32],
     starts: NDArray[np.int64],
@@ -98,7 +99,7 @@ def values(
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def along(
     columns: NDArray[np.float32],
     starts: NDArray[np.int64],
@@ -164,7 +165,7 @@ def along(
     return sums
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def choice_loss(
     parts: NDArray[np.float32],
     starts: NDArray[np.int64],
@@ -223,7 +224,7 @@ def choice_loss(
     return loss / used
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@njit
 def spreads(parts: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float64]:
     """How far each part tells the candidates of one moment apart, (P,): root of its mean variance within moments."""
     count = parts.shape[1]

@@ -4,9 +4,9 @@ read in place and not copied together first."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.exact import Vectors
 from index.vocabulary import Codes
 
@@ -16,7 +16,7 @@ _REASSOCIATED = {"reassoc", "contract"}
 """Sums in lanes: in an order of their own, and the same one for every row."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _row(home: Codes, gone: Flags, side_home: Codes, code: int) -> int:
     """0 and up: the row of the snapshot; below -1: row -2, -3, ... of the side; NOWHERE."""
     if 0 <= code < len(home):
@@ -28,7 +28,7 @@ def _row(home: Codes, gone: Flags, side_home: Codes, code: int) -> int:
     return NOWHERE
 
 
-@njit(cache=True, nogil=True)
+@njit
 def there(home: Codes, gone: Flags, side_home: Codes, codes: Codes) -> Flags:
     """Whether there is a vector of each item, (n,)."""
     found = np.empty(len(codes), np.bool_)
@@ -37,7 +37,7 @@ def there(home: Codes, gone: Flags, side_home: Codes, codes: Codes) -> Flags:
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def taken(
     main: Vectors, home: Codes, gone: Flags, side: Vectors, side_home: Codes, codes: Codes, width: int
 ) -> Vectors:
@@ -50,7 +50,7 @@ def taken(
     return found
 
 
-@njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
+@njit(fastmath=_REASSOCIATED)
 def _inner(one: Vectors, other: Vectors) -> np.float32:
     total = np.float32(0)
     for column in range(len(one)):
@@ -58,7 +58,7 @@ def _inner(one: Vectors, other: Vectors) -> np.float32:
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit
 def crossed(ones: Vectors, others: Vectors, width: int) -> Vectors:
     """Inner products of each of these rows with each of those, over the first `width` columns: (ones, others). A
     number is to the bit independent of the other rows."""
@@ -69,7 +69,7 @@ def crossed(ones: Vectors, others: Vectors, width: int) -> Vectors:
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def products(
     main: Vectors,
     home: Codes,

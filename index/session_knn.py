@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.blocks import Numbers, Rows
 from index.knn_settings import Decay, KnnSettings
 from index.lesson import LEARNING_KINDS, Lesson, Together
@@ -218,7 +218,7 @@ def _falling(decay: Decay, history: int) -> list[Scores]:
     return weights
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _scores(
     state: Numbers, sessions: Rows, items: Rows, entries: Rows, touched: Codes,
     codes: Codes, places: Scores, matches: Scores, near: Scores, own: int,
@@ -324,7 +324,7 @@ def _scores(
     return answer[best], scores[best], evidence[best]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _best(values: Scores, n: int) -> Numbers:
     """Places of the n greatest values; of equals, the first. In an order that depends on the values alone."""
     heap = np.arange(min(max(0, n), len(values)))
@@ -338,7 +338,7 @@ def _best(values: Scores, n: int) -> Numbers:
     return heap
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sink(values: Scores, heap: Numbers, top: int, place: int) -> None:
     """Puts a place where it belongs under `top`, the least value (of equals, the last place) on top."""
     while 2 * top + 1 < len(heap):

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.blocks import BLOCKS, ENTRY, LIST, TOP, Numbers, Rows, insert, remove, wanted
 from index.vocabulary import Codes
 
@@ -137,7 +137,7 @@ def _grown(rows: Any, size: int) -> Any:
     return wider
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _newest(items: Rows, entries: Rows, codes: Codes, ranks: Numbers) -> Numbers:
     times = np.full((len(codes), len(ranks)), -1, np.int64)
     for at in range(len(codes)):
@@ -149,7 +149,7 @@ def _newest(items: Rows, entries: Rows, codes: Codes, ranks: Numbers) -> Numbers
     return times
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _learn(
     state: Numbers, sessions: Rows, items: Rows, entries: Rows, heap: Codes, table: Codes,
     tags: Numbers, codes: Codes, times: Numbers, backs: NDArray[np.uint8], depths: NDArray[np.uint8],
@@ -197,7 +197,7 @@ def _learn(
     return len(tags)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _drop(state: Numbers, sessions: Rows, items: Rows, entries: Rows, slot: int, place: int) -> None:
     """An entry of a session, out of both lists."""
     session = sessions[slot]
@@ -208,7 +208,7 @@ def _drop(state: Numbers, sessions: Rows, items: Rows, entries: Rows, slot: int,
     remove(state, entries, session, place)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _count(state: Numbers, back: int, depth: int, change: int) -> None:
     """One entry more or one less."""
     state[ENTRIES] += change
@@ -221,7 +221,7 @@ def _count(state: Numbers, back: int, depth: int, change: int) -> None:
 # Places in lists.
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _place_of(entries: Rows, session: Any, code: int) -> int:
     """Where a session's list has an item, newest first looked at; -1: nowhere."""
     for place in range(session.length - 1, -1, -1):
@@ -230,7 +230,7 @@ def _place_of(entries: Rows, session: Any, code: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _rank(entries: Rows, item: Any, sessions: Rows, time: int, tag: int) -> int:
     """How many entries of an item's list come before (time, tag)."""
     low, high = 0, item.length
@@ -247,7 +247,7 @@ def _rank(entries: Rows, item: Any, sessions: Rows, time: int, tag: int) -> int:
 # Sessions: slots, heap, hash table.
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _open(state: Numbers, sessions: Rows, heap: Codes, tag: int) -> int:
     """A slot for a new session, last in the heap."""
     slot = int(state[FREE_SLOT])
@@ -263,7 +263,7 @@ def _open(state: Numbers, sessions: Rows, heap: Codes, tag: int) -> int:
     return slot
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _close(state: Numbers, sessions: Rows, entries: Rows, heap: Codes, table: Codes, slot: int) -> None:
     """Forgets an empty session, which is the first of the heap."""
     _unlink(table, sessions, sessions[slot].tag)
@@ -276,7 +276,7 @@ def _close(state: Numbers, sessions: Rows, entries: Rows, heap: Codes, table: Co
     state[FREE_SLOT] = slot
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _older(sessions: Rows, entries: Rows, one: int, other: int) -> bool:
     """Whether the oldest entry of one session comes before the other's."""
     a, b = sessions[one], sessions[other]
@@ -284,7 +284,7 @@ def _older(sessions: Rows, entries: Rows, one: int, other: int) -> bool:
     return bool(time < limit or (time == limit and a.tag < b.tag))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sift_up(sessions: Rows, entries: Rows, heap: Codes, place: int) -> None:
     slot = heap[place]
     while place > 0 and _older(sessions, entries, slot, heap[(place - 1) // 2]):
@@ -295,7 +295,7 @@ def _sift_up(sessions: Rows, entries: Rows, heap: Codes, place: int) -> None:
     sessions[slot].place = place
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _sift_down(state: Numbers, sessions: Rows, entries: Rows, heap: Codes, place: int) -> None:
     slot = heap[place]
     while 2 * place + 1 < state[LIVE]:
@@ -311,14 +311,14 @@ def _sift_down(state: Numbers, sessions: Rows, entries: Rows, heap: Codes, place
     sessions[slot].place = place
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _bucket(table: Codes, tag: int) -> int:
     """Where a tag belongs: Fibonacci hashing, by the upper bits of a product."""
     mixed = np.uint64(tag) * np.uint64(0x9E3779B97F4A7C15)
     return int(np.int64(mixed >> np.uint64(32)) & (len(table) - 1))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _find(table: Codes, sessions: Rows, tag: int) -> int:
     """The bucket of a tag, or the empty one where it would go. Half of the buckets are empty at least."""
     bucket = _bucket(table, tag)
@@ -327,7 +327,7 @@ def _find(table: Codes, sessions: Rows, tag: int) -> int:
     return bucket
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _unlink(table: Codes, sessions: Rows, tag: int) -> None:
     """Takes a tag out, and moves those up that it had pushed on."""
     hole = _find(table, sessions, tag)
@@ -344,13 +344,13 @@ def _unlink(table: Codes, sessions: Rows, tag: int) -> None:
     table[hole] = -1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _rehash(state: Numbers, sessions: Rows, heap: Codes, table: Codes) -> None:
     for place in range(state[LIVE]):
         table[_find(table, sessions, sessions[heap[place]].tag)] = heap[place]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _content(
     state: Numbers, sessions: Rows, entries: Rows, heap: Codes
 ) -> tuple[Numbers, Codes, Numbers, NDArray[np.uint8], NDArray[np.uint8]]:

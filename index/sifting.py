@@ -4,9 +4,9 @@ each event brings some of these small steps."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.exact import Vectors
 from index.rows import crossed
 from index.vocabulary import Codes
@@ -14,7 +14,7 @@ from index.vocabulary import Codes
 NO_SCORE = np.float32(-np.inf)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def visits(
     queries: Vectors, emphasis: Vectors, centres: Vectors, probes: int
 ) -> tuple[Vectors, NDArray[np.int64], Vectors]:
@@ -41,7 +41,7 @@ def visits(
     return asked, numbers, scores
 
 
-@njit(cache=True, nogil=True)
+@njit
 def sifted(
     scores: Vectors,
     rows: NDArray[np.int64],
@@ -78,7 +78,7 @@ def sifted(
     return kept, codes, rest
 
 
-@njit(cache=True, nogil=True)
+@njit
 def within(scores: Vectors, codes: Codes, count: int) -> tuple[Codes, NDArray[np.int64]]:
     """Of each row of (q, m) the codes of the `count` best scores, or of some fewer, for of those that tie at the border
     none is taken: (q, m), ascending; and how many they are, (q,)."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
+
+from encoders.jit import njit
 
 HASHES = 4
 
@@ -38,7 +39,7 @@ def contains(members: bytes, item: str) -> bool:
     return bool(members) and holds(np.frombuffer(members, np.uint8), np.uint64(xxh3_64_intdigest(item.encode())))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def holds(members: Bytes, digest: int | np.uint64) -> bool:
     """As `contains`, of a set as an array of bytes, (size,), and an item by its hash, xxh3_64 of its id."""
     if len(members) == 0:
@@ -50,7 +51,7 @@ def holds(members: Bytes, digest: int | np.uint64) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit
 def any_holds(sets: Bytes, bounds: NDArray[np.int64], digest: int) -> bool:
     """Whether one of several sets `holds` the item: they lie one behind the other, each from one bound to the next."""
     begin = bounds[0]
@@ -61,7 +62,7 @@ def any_holds(sets: Bytes, bounds: NDArray[np.int64], digest: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _put(members: Bytes, digests: NDArray[np.uint64]) -> None:
     for digest in digests:
         for number in range(HASHES):
@@ -69,7 +70,7 @@ def _put(members: Bytes, digests: NDArray[np.uint64]) -> None:
             members[bit >> np.uint64(3)] |= np.uint8(1 << (bit & np.uint64(7)))
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _bit(digest: int | np.uint64, number: int, size: int) -> np.uint64:
     """One of an item's bits in a filter of `size` bytes: two halves of one hash step through it (Kirsch and
     Mitzenmacher)."""

@@ -7,9 +7,9 @@ from collections import namedtuple
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoders.jit import njit
 from index.attributes import Numbers as Attributes
 from index.candidates import Column
 from index.cold_lane import SOUGHT
@@ -138,7 +138,7 @@ def reordered(z: Column, places: NDArray[np.int64], rows: Features, forest: Fore
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _shares(codes: Codes, joined: Codes, last: Numbers, share: Numbers) -> Features:
     """(m, 2): what joins each of these items with the newest of the history, and with all of it, by `Linked`."""
     shares = np.zeros((len(codes), 2), np.float32)
@@ -150,7 +150,7 @@ def _shares(codes: Codes, joined: Codes, last: Numbers, share: Numbers) -> Featu
     return shares
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _chosen(
     codes: Codes, z: Column, sequence: Column, share: Features, cold: Column, rising: Codes, expected: int
 ) -> NDArray[np.int64]:
@@ -176,7 +176,7 @@ def _chosen(
     return places[:count]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def largest(values: NDArray[np.floating[Any]], n: int) -> NDArray[np.bool_]:
     """Whether each of these is one of the n largest, of equals the first."""
     if n <= 0 or n >= len(values):
@@ -191,7 +191,7 @@ def largest(values: NDArray[np.floating[Any]], n: int) -> NDArray[np.bool_]:
     return taken
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _rows(
     parts: Column, z: Column, alike: NDArray[np.float64], seen: NDArray[np.int64], last: int, codes: Codes, known: Codes
 ) -> Features:
@@ -231,7 +231,7 @@ def _rows(
     return rows
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_scores(rows: Features, column: int, codes: Codes, found: Codes, scores: Column) -> None:
     """What counts say of each candidate, given items that they found; 0 of the others."""
     order = np.argsort(found)
@@ -242,7 +242,7 @@ def _add_scores(rows: Features, column: int, codes: Codes, found: Codes, scores:
             rows[place, column] = scores[order[at]]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_ages(rows: Features, times: NDArray[np.int64], latest: int, oldest: int) -> None:
     """`times`: (n, RANKS) of the candidates; behind them of the newest item, where there is one."""
     for place in range(len(rows)):
@@ -255,12 +255,12 @@ def _add_ages(rows: Features, times: NDArray[np.int64], latest: int, oldest: int
         )
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _share_of_time(first: int, latest: int, oldest: int) -> float:
     return min(1.0, max(0, latest - first) / max(1, latest - oldest)) if first >= 0 else -1.0
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_shared(rows: Features, own: Attributes, known: Attributes) -> None:
     """What each candidate has in common with the history; `known`: oldest first."""
     for place in range(len(own)):

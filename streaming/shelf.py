@@ -8,10 +8,10 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
+from encoders.jit import njit
 from index.vocabulary import Codes
 from streaming.bloom import Bytes, any_holds, holds
 from streaming.records import Item
@@ -118,7 +118,7 @@ def pick(
     return Picked(offers, gone, head, live)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _pick(
     order: Places, codes: Codes, scores: NDArray[np.float64], goods: NDArray[np.void],
     known: Codes, sets: Bytes, ends: Places,
@@ -178,7 +178,7 @@ def _pick(
     return offers[:taken], gone[:left], head, live
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _among(members: Codes, sought: int) -> bool:
     found = False
     for member in members:
@@ -186,7 +186,7 @@ def _among(members: Codes, sought: int) -> bool:
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _in_cart(cart: Bytes, digest: int) -> bool:
     for begin in range(0, len(cart), TAG):
         same = True

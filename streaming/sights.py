@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from encoders.jit import njit
 from encoders.session import SessionEncoder, Vector
 from index import fusion
 from index.vocabulary import Codes
@@ -140,7 +140,7 @@ class Sights:
         return Folded(history, words, self._shop.version, state, last_time, slow, shift, sight)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _drift(slow: Vector, vectors: Vector, share: float) -> tuple[Vector, float]:
     """The slow mean after each of these vectors in turn, and the cosine of the last one with the mean before it."""
     mean, cosine = slow.copy(), 0.0

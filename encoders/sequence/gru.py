@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from encoders.jit import njit
 from encoders.sequence.beside import BesidePooled
 from encoders.sequence.settings import EXTRAS, INPUT_KINDS, Network
 from encoders.session import PooledSessionEncoder, Vector
@@ -137,7 +137,7 @@ class GruSessionEncoder(BesidePooled):
         return told
 
 
-@njit(cache=True, nogil=True, fastmath=_REASSOCIATED)
+@njit(fastmath=_REASSOCIATED)
 def _inner(one: Vector, other: Vector) -> float:
     total = np.float32(0)
     for column in range(len(one)):
@@ -145,7 +145,7 @@ def _inner(one: Vector, other: Vector) -> float:
     return total  # type: ignore[return-value]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _stepped(
     state: Vector, items: Vector, told: Vector, weights: tuple[Vector, Vector, Vector, Vector], units: int
 ) -> Vector:
@@ -176,7 +176,7 @@ def _stepped(
     return states
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _outcome(states: Vector, out: Vector, bias: Vector, skip: float) -> Vector:
     """(n, width), each of length 1; zeros where nothing was stepped."""
     width = len(out)
