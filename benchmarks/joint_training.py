@@ -4,10 +4,11 @@ The session network alone, no counts, no forest: trained on the training part of
 two items) from which one item in twenty is hidden (crc32 of its id), asked for each user's item before the last among
 all items of the catalogue, those of the history left out. NDCG@10 and HR@10 of the warm targets, and of the cold ones.
 
-Arms: `separate`, as `beforehand train --joint no` trains it; `blank`, the same network, where items that nobody had
-have their text alone; `joint`; `joint-text` and `joint-graph`, one term of the two; `joint-shuffled`, where each item
-has another's facts. `joint:W` and the like: that weight for the terms. What each user's answer was worth is left in
-FOLDER, so that arms of several runs are compared in pairs: 95 % intervals by 2,000 resamples over users.
+Arms: `separate`, as `beforehand train --joint no` trains it, where items that nobody had have their text alone (a shop
+puts them where those lie that they are like); `joint`; `joint-text` and `joint-graph`, one term of the two;
+`joint-shuffled`, where each item has another's facts. `joint:W` and the like: that weight for the terms. What each
+user's answer was worth is left in FOLDER, so that arms of several runs are compared in pairs: 95 % intervals by 2,000
+resamples over users.
 """
 
 from __future__ import annotations
@@ -111,28 +112,22 @@ def main() -> None:
         settings = settings_of(arm.replace("-shuffled", ""), told.epochs, told.seed)
         learned = learn_sequence(past.events, ids, whitened, settings, training, lambda *_: None, its)
         assert learned.space is not None
-        spaces = {arm: learned.space}
-        if arm == "separate":
-            met = past.events["item_id"].unique().to_list()
-            rows = [learned.space.item_ids.index(item_id) for item_id in met]
-            spaces["blank"] = SequenceSpace(met, learned.space.free[rows], learned.space.text, learned.space.weights)
-        for name, space in spaces.items():
-            vectors = space.vectors(ids, whitened, its)
-            found, targets = ranks(space, vectors, split.moments, places)
-            gained = np.array([1 / np.log2(rank + 2) if rank < 10 else 0.0 for rank in found])
-            hits = np.array([rank < 10 for rank in found])
-            new = blind[targets]
-            np.savez(told.folder / f"{name.replace(':', '-')}-{told.seed}.npz", ndcg=gained, hit=hits, cold=new)
-            line = {"arm": name, "seed": told.seed, "cpu_s": round(time.process_time() - since)}
-            line |= {"epochs": len(learned.curves[0].x), "curve": [round(y, 4) for y in learned.curves[1].y]}
-            if space.unmet is not None:
-                line["shares"] = space.unmet.shares.tolist()
-            for label, of in (("warm", ~new), ("cold", new)):
-                line[f"n_{label}"] = int(of.sum())
-                line[f"ndcg_10_{label}"] = round(float(gained[of].mean()), 5)
-                line[f"hr_10_{label}"] = round(float(hits[of].mean()), 5)
-                line |= beside(told.folder / f"separate-{told.seed}.npz", gained, of, label)
-            print(json.dumps(line), flush=True)
+        vectors = learned.space.vectors(ids, whitened, its)
+        found, targets = ranks(learned.space, vectors, split.moments, places)
+        gained = np.array([1 / np.log2(rank + 2) if rank < 10 else 0.0 for rank in found])
+        hits = np.array([rank < 10 for rank in found])
+        new = blind[targets]
+        np.savez(told.folder / f"{arm.replace(':', '-')}-{told.seed}.npz", ndcg=gained, hit=hits, cold=new)
+        line = {"arm": arm, "seed": told.seed, "cpu_s": round(time.process_time() - since)}
+        line |= {"epochs": len(learned.curves[0].x), "curve": [round(y, 4) for y in learned.curves[1].y]}
+        if learned.space.unmet is not None:
+            line["shares"] = learned.space.unmet.shares.tolist()
+        for label, of in (("warm", ~new), ("cold", new)):
+            line[f"n_{label}"] = int(of.sum())
+            line[f"ndcg_10_{label}"] = round(float(gained[of].mean()), 5)
+            line[f"hr_10_{label}"] = round(float(hits[of].mean()), 5)
+            line |= beside(told.folder / f"separate-{told.seed}.npz", gained, of, label)
+        print(json.dumps(line), flush=True)
 
 
 def beside(separate: Path, gained: NDArray[np.float64], of: NDArray[np.bool_], label: str) -> dict[str, list[float]]:
