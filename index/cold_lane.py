@@ -49,10 +49,9 @@ class ColdLane:
         self._columns = np.flatnonzero(weights)
         self._weights = weights[self._columns].astype(np.float32)
         self._compared: tuple[Codes, Vectors] | None = None  # with their columns; None: they are others since
-        self._met = np.empty(0, np.bool_)
-        self._lends = met is not None
-        if met is not None and len(met):
-            self._met = np.zeros(met.max() + 1, np.bool_)
+        self._met: NDArray[np.bool_] | None = None  # by code
+        if met is not None:
+            self._met = np.zeros(met.max(initial=-1) + 1, np.bool_)
             self._met[met] = True
 
     def meet(self, codes: Codes) -> None:
@@ -92,7 +91,7 @@ class ColdLane:
 
     def _is_met(self, codes: Codes) -> NDArray[np.bool_]:
         """(n,): whether the network learned of each, or does without."""
-        if not self._lends:
+        if self._met is None:
             return np.ones(len(codes), np.bool_)
         found = np.zeros(len(codes), np.bool_)
         inside = codes < len(self._met)

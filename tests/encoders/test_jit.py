@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from numba.core import caching
 
 from encoders import jit
 
@@ -22,46 +24,18 @@ def ordered(values):
 @njit
 def places(values):
     return np.argsort(values)
-
-@njit
-def doubled(value):
-    return value + value
 """
-SLOW = """
-import os
-import time
-from pathlib import Path
-from numba.core import caching
-
-base = next(each for each in caching.IndexDataCacheFile.__mro__ if "_save_index" in vars(each))
-save = base._save_index
-
-def slowly(self, overloads):
-    time.sleep(0.3)
-    save(self, overloads)
-    time.sleep(0.3)
-
-base._save_index = slowly
-here = Path(__file__).parent
-(here / f"{os.getpid()}.there").touch()
-while len(list(here.glob("*.there"))) < 3:
-    time.sleep(0.01)
-"""
-
 VALUES = "np.array([3.0, 1.0, 2.0, 0.5])"
 
 
-def started(folder: Path, program: str) -> subprocess.Popen[str]:
+def told(folder: Path, program: str) -> str:
+    """What a process prints that compiles what it calls, or finds it in the folder."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
     given = f"import sys; sys.path.insert(0, {str(folder)!r}); import numpy as np; from functions import *; {program}"
-    return subprocess.Popen([sys.executable, "-c", given], env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def told(folder: Path, program: str) -> str:
-    process = started(folder, program)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    return out.strip()
+    done = subprocess.run(
+        [sys.executable, "-c", given], env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+    )
+    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -81,17 +55,21 @@ def test_what_two_processes_compiled_in_another_order_is_not_mixed_up_by_a_third
     assert told(folder, both) == "[0.5, 1.0, 2.0, 3.0] [3, 1, 2, 0]"
 
 
-def test_processes_that_keep_a_type_each_at_once_keep_all_of_them(folder: Path) -> None:
-    """They begin as one and are slow to keep what they compiled; whoever comes after them finds each type, and takes
-    none for another."""
-    (folder / "slow.py").write_text(SLOW)
-    calls = [f"doubled({kind})" for kind in ("1", "1.5", "1j")]
-    processes = [started(folder, f"import slow; {call}") for call in calls]
-    assert [process.communicate(timeout=120)[0] for process in processes] == [""] * 3
-    asked = f"print([complex({'), complex('.join(calls)})]); print(sum(doubled.stats.cache_misses.values()))"
-    values, missed = told(folder, asked).splitlines()
-    assert values == str([2 + 0j, 3 + 0j, 2j])
-    assert missed == "0"
+def test_two_that_keep_a_type_each_at_once_keep_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second begins while the first is between its look into the index and its own entry."""
+    first, second = (caching.IndexDataCacheFile(str(tmp_path), "function", "stamp") for _ in range(2))
+    meanwhile = threading.Thread(target=second.save, args=("float", "code of float"))
+    kept = first._save_index
+
+    def interrupted(overloads: dict[str, str]) -> None:
+        meanwhile.start()
+        meanwhile.join(1)  # by then it is through, or it waits for the first
+        kept(overloads)
+
+    monkeypatch.setattr(first, "_save_index", interrupted)
+    first.save("int", "code of int")
+    meanwhile.join()
+    assert [first.load(key) for key in ("int", "float")] == ["code of int", "code of float"]
 
 
 def test_a_folder_that_is_not_there_is_taken_without_a_lock(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,18 +25,30 @@ def command(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.fixture
+def measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """What a bench of these options finds, on the local broker."""
+    monkeypatch.delenv("BEFOREHAND_KAFKA_HOME", raising=False)
+    monkeypatch.setattr(run, "REST_S", 0)
+
+    def found(*arguments: str) -> dict[str, Any]:
+        given = ("--seconds", "5", "--warm-up", "1", "--items", "1k", "--folder", str(tmp_path), "--json")
+        assert command(*given, *arguments) == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    return found
+
+
 @pytest.mark.broker
 @pytest.mark.timeout(280)
 def test_every_event_is_answered_and_every_figure_is_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, measured: Callable[..., dict[str, Any]]
 ) -> None:
-    monkeypatch.delenv("BEFOREHAND_KAFKA_HOME", raising=False)
-    monkeypatch.setattr(run, "REST_S", 0)
     plot = tmp_path / "plot.png"
-    given = ["--rate", "40", "--seconds", "5", "--warm-up", "1", "--items", "1k", "--visitors", "50", "--peak", "200"]
-    given += ["--workers", "2", "--partitions", "4"]
-    assert command(*given, "--gpu", "--folder", str(tmp_path), "--plot", str(plot), "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    load = ("--rate", "40", "--visitors", "50", "--peak", "200", "--workers", "2", "--partitions", "4")
+    found = measured(*load, "--gpu", "--plot", str(plot))
     assert (found["broker"], found["faults"]) == ("local", {})
     (size,) = found["sizes"]
     assert (size["items"], size["unmatched"], size["strangers"]) == (1000, 0, 0)
@@ -66,13 +79,9 @@ def test_every_event_is_answered_and_every_figure_is_there(
 @pytest.mark.broker
 @pytest.mark.timeout(120)
 def test_held_back_as_in_a_shop_each_event_is_decided_and_few_are_answered(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    measured: Callable[..., dict[str, Any]],
 ) -> None:
-    monkeypatch.delenv("BEFOREHAND_KAFKA_HOME", raising=False)
-    monkeypatch.setattr(run, "REST_S", 0)
-    given = ["--rate", "60", "--seconds", "5", "--warm-up", "1", "--items", "1k", "--visitors", "20", "--peak", "0"]
-    assert command(*given, "--throttle", "--no-references", "--folder", str(tmp_path), "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    found = measured("--rate", "60", "--visitors", "20", "--peak", "0", "--throttle", "--no-references")
     (size,) = found["sizes"]
     assert (found["throttle"], size["unmatched"], size["strangers"]) == (True, 0, 0)
     assert sum(size["levels"].values()) + size["unanswered"] == size["events"] > 200
