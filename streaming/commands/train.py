@@ -101,7 +101,7 @@ def train(
             help="Share of NDCG@10, on sessions set aside, that may be given up so that items that nobody has had are"
             " offered more. Nothing is where none of them came.",
         ),
-    ] = 0.02,
+    ] = 0.025,
     until: Annotated[
         str | None, typer.Option("--until", metavar="TIME", help="As `beforehand build`.", show_default=False)
     ] = None,
