@@ -20,7 +20,7 @@ from streaming.local_time import shop_offset_min
 from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
 from streaming.ranking import Candidate, Ranking, RankingSettings, select
-from streaming.reasons import explain
+from streaming.reasons import explain, explain_popular
 from streaming.recalibrating import Recalibration
 from streaming.records import IndexVersion, Intent, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
@@ -264,9 +264,12 @@ def _record(
 ) -> Prediction:
     """The prediction, with a reason for each offer. Without offers it is a withdrawal."""
     shop, user = grounds.shop, user_of(moment.state)
-    words = ranking.words if ranking is not None else shop.words_of(moment.state.history)
     grounds.mark("reasons")
-    reasons = explain(offers, moment.state.history, words, shop)
+    if ranking is not None and ranking.level == "popular":
+        reasons = explain_popular(ranking, offers, shop)
+    else:
+        words = ranking.words if ranking is not None else shop.words_of(moment.state.history)
+        reasons = explain(offers, moment.state.history, words, shop)
     grounds.mark("decide")
     if isinstance(moment.event, Noticed) and reasons:
         reasons[0] = [changes.reason(moment.event.change, shop.items)]

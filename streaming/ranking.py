@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from index.vocabulary import Codes, Vocabulary
 from streaming import bloom, said
 from streaming.errors import InputError
 from streaming.items import Shop, Vector, Words
-from streaming.records import Level
+from streaming.records import Level, Reason
 from streaming.reranking import COLD, FADING, ON_THE_RISE, PARTS, reordered, shortlist
 from streaming.sessions import SessionState, Step, was_bought
 from streaming.shelf import Barred, Places, pick, sellable
@@ -124,6 +124,8 @@ class Scored:
     """(candidates, parts), weighed."""
     evidence: Evidence
     """(2, candidates): as `Candidate.pair` and `Candidate.alike`."""
+    _told: dict[int, Candidate] = field(default_factory=dict)
+    """Those that were looked at, by place: many sessions may share one ranking."""
 
     @cached_property
     def order(self) -> Places:
@@ -132,10 +134,13 @@ class Scored:
 
     def at(self, places: Places) -> list[Candidate]:
         """The candidates that stand there."""
-        numbers, evidence = numbers_of(places, self.scores, self.z, self.parts, self.evidence)
-        ids = self.vocabulary.ids(self.codes[places])
-        told = zip(ids, numbers.tolist(), evidence.tolist(), strict=True)
-        return [Candidate(item_id, score, z, tuple(parts), *cited) for item_id, (score, z, *parts), cited in told]
+        told, asked = self._told, places.tolist()
+        if any(place not in told for place in asked):
+            numbers, evidence = numbers_of(places, self.scores, self.z, self.parts, self.evidence)
+            ids = self.vocabulary.ids(self.codes[places])
+            found = zip(asked, ids, numbers.tolist(), evidence.tolist(), strict=True)
+            told |= {at: Candidate(of, score, z, tuple(parts), *cited) for at, of, (score, z, *parts), cited in found}
+        return [told[place] for place in asked]
 
     def __iter__(self) -> Iterator[Candidate]:
         """Best first."""
@@ -157,6 +162,8 @@ class Ranking:
     """As `Sight.shift`."""
     context: tuple[float, ...] = ()
     """As `Raw.context`."""
+    told: dict[str, list[Reason]] = field(default_factory=dict)
+    """Where popularity alone had its say: reasons of what was offered, by item."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from encoders.graph.adjacency import Around
 from encoders.graph.facts import YES, Fact, label, relation_words
 from index.rows import crossed
 from streaming.items import Shop, Words
-from streaming.ranking import Candidate
+from streaming.ranking import Candidate, Ranking
 from streaming.records import Reason
 from streaming.reranking import PARTS
 from streaming.sentences import Thing, Wording, say
@@ -157,6 +157,15 @@ def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, 
     """
     seen = _Seen(history, words, offers, shop)
     return [_reasons(offer, seen, shop) for offer in offers]
+
+
+def explain_popular(ranking: Ranking, offers: Sequence[Candidate], shop: Shop) -> list[list[Reason]]:
+    """The same of a ranking where popularity alone had its say: no session has to do with it, so that all that share
+    the ranking are told alike, and each offer is looked at once."""
+    told, new = ranking.told, [offer for offer in offers if offer.item_id not in ranking.told]
+    if new:
+        told |= zip([offer.item_id for offer in new], explain(new, (), (), shop), strict=True)
+    return [told[offer.item_id] for offer in offers]
 
 
 def _reasons(offer: Candidate, seen: _Seen, shop: Shop) -> list[Reason]:

@@ -165,6 +165,19 @@ def test_popular_asks_nothing_of_the_session(engine: Engine) -> None:
     assert {reason.code for offer in first.items for reason in offer.reasons} <= {"popular"}
 
 
+def test_at_popular_a_batch_is_told_as_its_events_alone(engine: Engine) -> None:
+    rarely = Transition(100, "i0", "i2", "view", NOW, 100, 100, ["i0"])
+    engine.shop.learn(Learned(topic="browses", partition=0, transitions=[rarely]))
+    engine.level = "popular"
+    events = [_event(n, "view", item, f"s{n}") for n, item in enumerate(("i0", "i9", "i7", "i9"), 1)]
+    together = [decision.prediction for decision in engine.step(events, {})[1]]
+    alone = [engine.step([event], {})[1][0].prediction for event in events]
+    assert together == alone
+    firsts = [told.items[0].item_id for told in together if told is not None]
+    assert len(set(firsts)) > 1  # what a session has seen is not offered: they are not all the same
+    assert {bool(offer.reasons) for told in together if told is not None for offer in told.items} == {True, False}
+
+
 # -------------------------------------------------------------------------------------------------------------- floods
 def test_a_flood_is_counted_and_not_answered_and_others_are() -> None:
     shop = Shop(DummyTextEncoder())
