@@ -17,6 +17,8 @@ from index.errors import IndexingError
 
 Features = NDArray[np.float32]
 Scores = NDArray[np.float64]
+BLOCK = 256
+"""Rows that go down all trees before the next do: as many as stay at hand in the nearest cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,14 +124,16 @@ def _scores(
 ) -> Scores:
     # Numbers without a sign: else numba asks of each whether it counts from the end, which takes as long again.
     totals = np.zeros(len(rows))
-    nodes = np.empty(len(rows), np.uint32)
-    for tree in range(len(roots)):
-        nodes[:] = roots[tree]
-        for _ in range(depths[tree]):
-            for row in range(len(rows)):
-                node = nodes[row]
-                right = np.uint32(rows[row, np.uint32(features[node])] > thresholds[node])
-                nodes[row] = children[node, right]
-        for row in range(len(rows)):
-            totals[row] += values[nodes[row]]
+    nodes = np.empty(min(len(rows), BLOCK), np.uint32)
+    for begin in range(0, len(rows), BLOCK):
+        block, sums = rows[begin : begin + BLOCK], totals[begin : begin + BLOCK]
+        for tree in range(len(roots)):
+            nodes[:] = roots[tree]
+            for _ in range(depths[tree]):
+                for row in range(len(block)):
+                    node = nodes[row]
+                    right = np.uint32(block[row, np.uint32(features[node])] > thresholds[node])
+                    nodes[row] = children[node, right]
+            for row in range(len(block)):
+                sums[row] += values[nodes[row]]
     return totals
