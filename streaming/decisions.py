@@ -19,8 +19,8 @@ from streaming.labels import Label
 from streaming.local_time import shop_offset_min
 from streaming.moments import Due, Moment, Noticed, Work
 from streaming.privacy import Pseudonyms
-from streaming.ranking import Candidate, Ranking, RankingSettings, select
-from streaming.reasons import explain, explain_popular
+from streaming.ranking import Candidate, Common, Ranking, RankingSettings, select
+from streaming.reasons import explain, explain_common
 from streaming.recalibrating import Recalibration
 from streaming.records import IndexVersion, Intent, Offer, Prediction, SessionClosed, Suppressed, Transition, Trigger
 from streaming.rules import held_back
@@ -265,8 +265,8 @@ def _record(
     """The prediction, with a reason for each offer. Without offers it is a withdrawal."""
     shop, user = grounds.shop, user_of(moment.state)
     grounds.mark("reasons")
-    if ranking is not None and ranking.level == "popular":
-        reasons = explain_popular(ranking, offers, shop)
+    if ranking is not None and isinstance(ranking.candidates, Common):
+        reasons = explain_common(ranking.candidates, offers, shop)
     else:
         words = ranking.words if ranking is not None else shop.words_of(moment.state.history)
         reasons = explain(offers, moment.state.history, words, shop)

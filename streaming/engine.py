@@ -23,7 +23,7 @@ from streaming.items import Shop
 from streaming.ladder import LEVELS
 from streaming.moments import Moment, Work, meet
 from streaming.privacy import Pseudonyms
-from streaming.ranking import Ranking, RankingSettings, decayed, gather, weigh
+from streaming.ranking import Common, Ranking, RankingSettings, decayed, gather, weigh
 from streaming.recalibrating import Recalibration
 from streaming.records import Level
 from streaming.sessions import SessionState
@@ -228,7 +228,9 @@ class Engine:
             if sight is None:
                 rankings.append(None)
             elif self.level == "popular" and moment.lead is None:
-                common = common or self._rank(moment, sight, near)
+                if common is None:
+                    ranking = self._rank(moment, sight, near)
+                    common = dataclasses.replace(ranking, candidates=Common.of(ranking.candidates))
                 rankings.append(common)
             else:
                 rankings.append(self._rank(moment, sight, near))

@@ -124,8 +124,6 @@ class Scored:
     """(candidates, parts), weighed."""
     evidence: Evidence
     """(2, candidates): as `Candidate.pair` and `Candidate.alike`."""
-    _told: dict[int, Candidate] = field(default_factory=dict)
-    """Those that were looked at, by place: many sessions may share one ranking."""
 
     @cached_property
     def order(self) -> Places:
@@ -134,17 +132,36 @@ class Scored:
 
     def at(self, places: Places) -> list[Candidate]:
         """The candidates that stand there."""
-        told, asked = self._told, places.tolist()
-        if any(place not in told for place in asked):
-            numbers, evidence = numbers_of(places, self.scores, self.z, self.parts, self.evidence)
-            ids = self.vocabulary.ids(self.codes[places])
-            found = zip(asked, ids, numbers.tolist(), evidence.tolist(), strict=True)
-            told |= {at: Candidate(of, score, z, tuple(parts), *cited) for at, of, (score, z, *parts), cited in found}
-        return [told[place] for place in asked]
+        numbers, evidence = numbers_of(places, self.scores, self.z, self.parts, self.evidence)
+        ids = self.vocabulary.ids(self.codes[places])
+        told = zip(ids, numbers.tolist(), evidence.tolist(), strict=True)
+        return [Candidate(item_id, score, z, tuple(parts), *cited) for item_id, (score, z, *parts), cited in told]
 
     def __iter__(self) -> Iterator[Candidate]:
         """Best first."""
         return iter(self.at(self.order))
+
+
+@dataclass(frozen=True)
+class Common(Scored):
+    """Candidates of popularity alone, the same for many sessions: each is made an object once, and explained once."""
+
+    made: dict[int, Candidate] = field(default_factory=dict)
+    """By place."""
+    reasons: dict[str, list[Reason]] = field(default_factory=dict)
+    """By item; see `streaming.reasons.explain_common`."""
+
+    @classmethod
+    def of(cls, scored: Scored) -> Common:
+        """The same candidates."""
+        return cls(*(getattr(scored, each.name) for each in fields(Scored)))
+
+    def at(self, places: Places) -> list[Candidate]:
+        """As `Scored.at`."""
+        asked = places.tolist()
+        if new := [place for place in asked if place not in self.made]:
+            self.made.update(zip(new, super().at(np.array(new)), strict=True))
+        return [self.made[place] for place in asked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +179,6 @@ class Ranking:
     """As `Sight.shift`."""
     context: tuple[float, ...] = ()
     """As `Raw.context`."""
-    told: dict[str, list[Reason]] = field(default_factory=dict)
-    """Where popularity alone had its say: reasons of what was offered, by item."""
 
 
 @dataclass(frozen=True, slots=True)

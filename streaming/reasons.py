@@ -19,7 +19,7 @@ from encoders.graph.adjacency import Around
 from encoders.graph.facts import YES, Fact, label, relation_words
 from index.rows import crossed
 from streaming.items import Shop, Words
-from streaming.ranking import Candidate, Ranking
+from streaming.ranking import Candidate, Common
 from streaming.records import Reason
 from streaming.reranking import PARTS
 from streaming.sentences import Thing, Wording, say
@@ -159,12 +159,11 @@ def explain(offers: Sequence[Candidate], history: Sequence[Step], words: Words, 
     return [_reasons(offer, seen, shop) for offer in offers]
 
 
-def explain_popular(ranking: Ranking, offers: Sequence[Candidate], shop: Shop) -> list[list[Reason]]:
-    """The same of a ranking where popularity alone had its say: no session has to do with it, so that all that share
-    the ranking are told alike, and each offer is looked at once."""
-    told, new = ranking.told, [offer for offer in offers if offer.item_id not in ranking.told]
-    if new:
-        told |= zip([offer.item_id for offer in new], explain(new, (), (), shop), strict=True)
+def explain_common(common: Common, offers: Sequence[Candidate], shop: Shop) -> list[list[Reason]]:
+    """The same of what many sessions are offered: popularity is no session's, so each offer is looked at once."""
+    told = common.reasons
+    if new := [offer for offer in offers if offer.item_id not in told]:
+        told.update(zip([offer.item_id for offer in new], explain(new, (), (), shop), strict=True))
     return [told[offer.item_id] for offer in offers]
 
 

@@ -28,8 +28,8 @@ TESTS = Path(__file__).resolve().parent
 
 def processes(config: pytest.Config) -> int:
     """How many a run asks for; 0: none beside this one, as only some of the tests are chosen, or output is wanted."""
-    option = config.option
-    if option.keyword or option.markexpr or getattr(option, "lf", False) or option.capture == "no":
+    chosen = any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf"))  # lf is a plugin's
+    if chosen or config.getoption("capture") == "no":
         return 0
     asked = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
     return PROCESSES if any(TESTS.is_relative_to(path) for path in asked) else 0

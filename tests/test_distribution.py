@@ -16,8 +16,9 @@ NODES = "tests/test_kafka_cluster.py::test_a_node_is_killed_and_comes_back_with_
 
 
 def asked(*arguments: str, folder: Path = ROOT, **options: Any) -> int:
-    option = SimpleNamespace(**{"keyword": "", "markexpr": "", "lf": False, "capture": "fd"} | options)
-    return processes(SimpleNamespace(option=option, args=arguments, invocation_params=SimpleNamespace(dir=folder)))  # type: ignore[arg-type]
+    known = {"keyword": "", "markexpr": "", "capture": "fd"} | options  # lf: where pytest's cache is there
+    given = SimpleNamespace(getoption=known.get, args=arguments, invocation_params=SimpleNamespace(dir=folder))
+    return processes(given)  # type: ignore[arg-type]
 
 
 def test_a_whole_run_takes_several_processes() -> None:
