@@ -130,7 +130,8 @@ def decide(moment: Moment, ranking: Ranking | None, told: Said, grounds: Grounds
     named = event.prediction_id if isinstance(event, Event) else None
     told = said.after_taking_up(told, moment.kind, item_id, moment.time, named)
     stage: Stage = "met"
-    outcome: Prediction | Suppressed | str = "impression" if moment.kind == "impression" else "no_trigger"
+    quiet = "stale" if moment.stale else "no_trigger"
+    outcome: Prediction | Suppressed | str = "impression" if moment.kind == "impression" else quiet
     if ranking is not None:
         outcome, told = _speak(moment, ranking, told, withdrawn, grounds)
         stage = "ranked" if isinstance(outcome, str) else "fired"

@@ -117,13 +117,14 @@ class Engine:
 
         Args:
             states: of the events' sessions; one that is missing has no state yet.
-            now: wall time for `made_at` in ms since the epoch; None: the event's own time.
+            now: wall time for `made_at` in ms since the epoch, by which an event can be stale; None: the event's own
+                time, and none is.
 
         Returns:
             The states that changed, and one decision for each event, aligned.
         """
         self.mark("state")
-        moments = self._meet(events, states)  # clean events -> each with its session's new state
+        moments = self._meet(events, states, now)  # clean events -> each with its session's new state
         self.mark("encode")
         if self.level == "full":
             self.shop.read(self._texts(moments))  # words met for the first time -> vectors, in one call
@@ -165,12 +166,12 @@ class Engine:
         return changed, decisions
 
     # ------------------------------------------------------------------------------------------------------ its steps
-    def _meet(self, events: Sequence[Work], states: Mapping[str, SessionState]) -> list[Moment]:
+    def _meet(self, events: Sequence[Work], states: Mapping[str, SessionState], now: int | None) -> list[Moment]:
         """Each event with the state after it; events of one session see each other in order."""
         current: dict[str, SessionState] = {}
         moments = []
         for event in events:
-            moment = meet(event, current.get(event.session) or states.get(event.session), self.settings)
+            moment = meet(event, current.get(event.session) or states.get(event.session), self.settings, now)
             current[event.session] = moment.state
             moments.append(moment)
         return moments
@@ -179,6 +180,8 @@ class Engine:
         """The words that the moments' vectors are made of: queries, and titles of unknown items."""
         texts: list[str] = []
         for moment in moments:
+            if moment.stale:
+                continue
             texts += filter(None, self.shop.words_of(moment.state.history))
             if isinstance(moment.event, Event) and (title := self.shop.told(moment.event)) is not None:
                 texts.append(title)
@@ -208,7 +211,7 @@ class Engine:
             return False
         if isinstance(moment.event, Event):
             self.shop.met(moment.event)
-        return needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers)
+        return not moment.stale and needs_ranking(moment.kind, moment.first, moment.state, self.settings.triggers)
 
     def _hear(self, moment: Moment) -> None:
         """What was said to the session before is held against what it does."""

@@ -19,7 +19,7 @@ from streaming.sessions import (
     in_cart,
     stub,
 )
-from streaming.settings import Settings
+from streaming.settings import Settings, WorkerSettings
 from streaming.teaching import taught
 
 SECOND_MS = 1000
@@ -65,6 +65,8 @@ class Moment:
     """The event's; None of what was due or noticed."""
     first: bool = False
     """It is the session's first event."""
+    stale: bool = False
+    """It waited for too long to be answered."""
     ended: SessionState | None = None
     """The session that ended here, if one did."""
     taught: Transition | None = None
@@ -75,11 +77,15 @@ class Moment:
         return self.event.change.item_id if isinstance(self.event, Noticed) else None
 
 
-def meet(event: Work, state: SessionState | None, settings: Settings) -> Moment:
-    """What the event, the tick or the notice does to its session's state."""
+def meet(event: Work, state: SessionState | None, settings: Settings, now: int | None = None) -> Moment:
+    """What the event, the tick or the notice does to its session's state.
+
+    Args:
+        now: wall time in ms since the epoch, by which an event can be stale; None: none is.
+    """
     state = state or FRESH
     if isinstance(event, Event):
-        return _event(event, state, settings)
+        return _event(event, state, settings, _stale(event, settings.worker, now))
     return _due(event, state, settings) if isinstance(event, Due) else _noticed(event, state, settings)
 
 
@@ -90,7 +96,13 @@ def concerns(change: Change, state: SessionState) -> bool:
     return known and max(seen, default=0) < change.time and not was_said(state.said, change.mark)
 
 
-def _event(event: Event, state: SessionState, settings: Settings) -> Moment:
+def _stale(event: Event, worker: WorkerSettings, now: int | None) -> bool:
+    """A record without a time of its own is not."""
+    sent = event.source.timestamp
+    return now is not None and sent > 0 and worker.clock == "wall" and 0 < worker.stale_ms < now - sent
+
+
+def _event(event: Event, state: SessionState, settings: Settings, stale: bool) -> Moment:
     """A replayed offset changes nothing. An event that comes when the session has been idle for too long ends it, as
     a tick would have, and begins the next."""
     if event.source.offset <= state.offsets[event.source.topic]:
@@ -105,7 +117,7 @@ def _event(event: Event, state: SessionState, settings: Settings) -> Moment:
     if silent is None and _flooded(after, event.time, settings.worker.session_events_per_s):
         silent = "flood"
     lesson = None if silent else taught(event, after, settings.worker.session_lessons)
-    return Moment(event, after, event.time, silent, event.kind, first and not silent, ended, lesson)
+    return Moment(event, after, event.time, silent, event.kind, first and not silent, stale, ended, lesson)
 
 
 def _flooded(state: SessionState, time: int, limit: int) -> bool:

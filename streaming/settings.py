@@ -190,6 +190,10 @@ class WorkerSettings(Section):
     """How old an event may be when its batch begins; what waits for longer is answered with less work, by the rungs of
     `streaming.ladder`. By the times of Kafka's records, and with clock `wall` alone. 0: all is done, however long it
     takes."""
+    stale_ms: Annotated[int, Field(ge=0)] = 0
+    """How old an event may be when it is decided, and still be answered; what waited for longer counts in its session's
+    state, teaches and takes up what was offered as any other, and is silent as `stale`: so a worker catches up with a
+    burst and then speaks of now. By the times of Kafka's records, and with clock `wall` alone. 0: all are answered."""
     deadline_s: Positive = 60
     """A batch that is not done by then ends the process; its events are read again."""
     watchdog_s: Positive = 120

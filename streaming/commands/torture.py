@@ -43,6 +43,7 @@ def torture(
     latency_budget: Annotated[
         float, typer.Option(help="Milliseconds beyond which workers do less, as the ladder says; 0: none.")
     ] = 0.0,
+    stale: Annotated[int, typer.Option(help="Milliseconds beyond which events are not answered; 0: all are.")] = 0,
     deadline: Annotated[float, typer.Option(help="Seconds until a worker whose engine hangs ends itself.")] = 30.0,
     folder: Annotated[
         Path | None, typer.Option(help="For logs and data; none: a temporary one, named where something is wrong.")
@@ -77,6 +78,7 @@ def torture(
         cursed=cursed,
         deadline_s=deadline,
         latency_budget_ms=latency_budget,
+        stale_ms=stale,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     for loud, level in (("kafka", logging.CRITICAL), ("faiss", logging.WARNING)):
@@ -92,7 +94,7 @@ def torture(
     asked = {
         "seed": seed, "kills": kills_, "rebalances": rebalances, "others": others, "only": only, "workers": workers,
         "rate": rate, "poison": poison, "repeats": repeats, "late": late, "cursed": cursed,
-        "latency-budget": latency_budget, "deadline": deadline,
+        "latency-budget": latency_budget, "stale": stale, "deadline": deadline,
     }  # fmt: skip
     options = [f"--{name} {value}" for name, value in asked.items() if value is not None]
     again = " ".join(["beforehand torture", *options, "--local" if local else f"--nodes {nodes}"])

@@ -36,6 +36,8 @@ class Ledger:
     sessions: int = 0
     must_answer: int = 0
     """Events of which a decision must stand on `predictions` or `suppressed`. The others may be silent."""
+    stale: int = 0
+    """Events that were not answered, which only their age excuses."""
     decisions: int = 0
     """Ids on `predictions` and `suppressed`."""
     repeats: int = 0
@@ -153,6 +155,7 @@ def keep(
     ledger.note("unexpected", sorted(name for name in reference.silent if per_event[name]))
     ledger.note("twice", [name for name, count in per_event.items() if count > 1])
     ledger.note("missing", [name for name in reference.answered if not per_event[name]])
+    ledger.stale = sum(not per_event[name] for name in reference.excusable)
     ledger.note("different", list(different))
     ledger.note("wrong_on_changelog", _wrong_states(reference, changelog))
     ledger.note("wrong_in_workers", _wrong_states(reference, workers))

@@ -86,6 +86,8 @@ class Profile:
     burst_s: float = 5
     latency_budget_ms: float = 0
     """Beyond it workers do less; see `streaming.ladder`. 0: they always do all."""
+    stale_ms: int = 0
+    """Events older than that are counted and not answered. 0: all are answered."""
     deadline_s: float = 60
     """Of a batch: a worker whose engine hangs ends after it."""
     settle_s: float = 240
@@ -99,6 +101,13 @@ class Profile:
             raise InputError(f"rate {self.rate}, {self.workers} workers; expected a rate above 0 and a worker")
         if self.latency_budget_ms < 0:
             raise InputError(f"latency budget {self.latency_budget_ms} ms, expected one above 0, or 0 for none")
+        if self.stale_ms < 0:
+            raise InputError(f"stale after {self.stale_ms} ms, expected a time above 0, or 0 for never")
+
+    @property
+    def varies(self) -> bool:
+        """Whether what comes of an event depends on how long it waited."""
+        return self.latency_budget_ms > 0 or self.stale_ms > 0
 
     def plan(self) -> list[Harm]:
         """The harms in the order in which they are done.

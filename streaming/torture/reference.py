@@ -71,6 +71,8 @@ class Reference:
     """Event id to the ids that its decision may have, of every event that must be answered."""
     silent: set[str] = field(default_factory=set)
     """Event ids of sessions of one topic of which no decision may be told."""
+    excusable: set[str] = field(default_factory=set)
+    """Event ids that need not be answered for this alone, that they may have waited for too long."""
     possible: dict[str, str] = field(default_factory=dict)
     """Every id that a decision may have, to the id of the event, or empty for an idle cart's."""
 
@@ -79,7 +81,8 @@ def reference(settings: Settings, profile: Profile, told: Told | None = None) ->
     """Reads `clicks`, then `browses`: an order in which no worker ever saw the events of both.
 
     Args:
-        told: each event is decided at that level at which this comes of it; None: in full.
+        told: each event is decided at that level at which this comes of it, or as one that was too old to be answered;
+            None: in full.
     """
     result, intake = Reference(), _intake(settings)
     for number, topic in enumerate((topics.CLICKS, topics.BROWSES)):
@@ -104,7 +107,7 @@ def rehearse(settings: Settings, profile: Profile) -> None:
         event = intake.accept(source, payload.key, payload.value)
         if isinstance(event, Event):
             result.events.append(event)
-    decide(result, settings, profile, {} if settings.worker.latency_budget_ms else None)  # at one level, or at each
+    decide(result, settings, profile, {} if profile.varies else None)  # at one level, or at each
 
 
 def _intake(settings: Settings) -> Intake:
@@ -135,6 +138,7 @@ def decide(
         result.answers.update(part.answers)
         result.answered.update(part.answered)
         result.silent |= part.silent
+        result.excusable |= part.excusable
         result.possible.update(part.possible)
 
 
@@ -152,11 +156,14 @@ def _decided(sessions: Sequence[Sequence[Event]], settings: Settings, profile: P
         alone = len({event.source.topic for event in events}) == 1 and all(event.consent for event in events)
         if alone:
             result.states[session], answered = _answer_all(result, engine, events, told)
-            result.silent |= {str(event.event_id) for event in events} - answered
+            result.silent |= {str(event.event_id) for event in events} - answered - result.excusable
         else:
             for event in events:
                 result.states[session] = advance(result.states.get(session, FRESH), event)
             answered = {str(event.event_id) for event in events if event.kind in INTEREST_KINDS}
+            if settings.worker.stale_ms:
+                result.excusable |= answered
+                answered = set()
         for event in events:
             _note_ids(result, event, settings, must=str(event.event_id) in answered)
     return result
@@ -192,7 +199,9 @@ def _answer_all(
     states: Mapping[str, SessionState] = {}
     answered = set()
     for event in events:
-        states, prediction = _answer(engine, event, states, told)
+        states, prediction, stale = _answer(engine, event, states, told)
+        if stale:
+            result.excusable.add(str(event.event_id))
         if prediction is None:
             continue
         answered.add(str(event.event_id))
@@ -202,18 +211,21 @@ def _answer_all(
 
 def _answer(
     engine: Engine, event: Event, states: Mapping[str, SessionState], told: Told | None
-) -> tuple[dict[str, SessionState], Prediction | None]:
-    """What comes of it in full; or, where something else was told, at the first level at which that comes of it.
+) -> tuple[dict[str, SessionState], Prediction | None, bool]:
+    """What comes of it in full; or, where something else was told, at the first level at which that comes of it, or
+    else as of one that waited for too long, which is the third.
 
     Where nothing was told a level may say so too. What was said stands in the state: if it was said and is lost, the
     states differ.
     """
     was = None if told is None else next((told[id] for id in _ids(event) if id in told), None)
-    found = []
-    for engine.level in LEVELS:
-        changed, (decision,) = engine.step([event], states)
+    worker, found = engine.settings.worker, []
+    levels = LEVELS if worker.latency_budget_ms else LEVELS[:1]
+    ages = [(level, 0) for level in levels] + [(levels[-1], worker.stale_ms + 1)] * (worker.stale_ms > 0)
+    for engine.level, age in ages:
+        changed, (decision,) = engine.step([event], states, event.source.timestamp + age)
         prediction = decision.suppressed.prediction if decision.suppressed else decision.prediction
-        found.append((changed, prediction))
+        found.append((changed, prediction, age > 0))
         if told is None or was == (None if prediction is None else mark_of(prediction)):
             return found[-1]
     return found[0]

@@ -21,6 +21,7 @@ COUNTS = {
     "events": "events on the topics",
     "sessions": "sessions",
     "must_answer": "events that must be answered",
+    "stale": "events that were too old to be answered",
     "decisions": "decisions told",
     "repeats": "decisions that came again under their id",
     "set_aside": "payloads that must be set aside",

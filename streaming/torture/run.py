@@ -117,6 +117,7 @@ def settings_for(brokers: str, profile: Profile, folder: Path, *, fence: bool = 
             session_idle_ms=0,
             deadline_s=profile.deadline_s,
             latency_budget_ms=profile.latency_budget_ms,
+            stale_ms=profile.stale_ms,
         ),
     )
 
@@ -186,7 +187,7 @@ def ended_amiss(exits: Mapping[str, Sequence[int]]) -> list[str]:
 
 def _kept(settings: Settings, profile: Profile, sent: Sent, held: dict[str, bytes], listener: Listener) -> Ledger:
     marks = None
-    if profile.latency_budget_ms:
+    if profile.varies:
         told_of = chain(read_predictions(settings), read_suppressed(settings))
         marks = {each.prediction_id: mark_of(each) for each in told_of}
     expected = reference(settings, profile, marks)

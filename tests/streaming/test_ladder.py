@@ -198,6 +198,53 @@ def test_a_flood_is_counted_and_not_answered_and_others_are() -> None:
     assert later[0].prediction is not None
 
 
+# ------------------------------------------------------------------------------------------------------- what is stale
+def _patient(texts: DummyTextEncoder, **worker: Any) -> Engine:
+    """Answers what is 2 s old at most."""
+    shop = Shop(texts)
+    shop.upsert([Item(item_id=f"i{n}", title=f"kettle number{n}") for n in range(40)])
+    settings = Settings(no_pseudonyms=True, rules=OPEN, worker=WorkerSettings(stale_ms=2000, **worker))
+    return Engine(settings, shop, shop.tables.session_encoder(), Pseudonyms(None))
+
+
+def test_what_waited_for_too_long_is_counted_and_teaches_and_is_not_answered() -> None:
+    texts = CountingEncoder()
+    engine = _patient(texts)
+    texts.encoded.clear()
+    states: dict[str, SessionState] = {}
+    events = [_event(1, "view", "i1"), _event(2, "search", "blue kettle"), _event(3, "view", "i2")]
+    changed, decisions = engine.step(events, states, NOW + 2001)
+    assert [decision.silent for decision in decisions] == ["stale"] * 3
+    assert decisions[2].taught is not None
+    assert changed["s"].counts == (0, 3)
+    assert len(changed["s"].history) == 3
+    assert texts.encoded == []
+    (now,) = engine.step([_event(4, "view", "i3")], changed, NOW + 2000)[1]
+    assert now.prediction is not None
+    assert texts.encoded == ["blue kettle"]  # of the history, now that it is asked for
+
+
+def test_what_is_stale_takes_an_offer_up_and_withdraws_it() -> None:
+    engine, states = _patient(DummyTextEncoder()), dict[str, SessionState]()
+    offered = _answer(engine, _event(1, "view", "i1"), states)
+    bought = Event(Source(0, 0, 1, NOW), "s", None, "purchase", NOW + 10, offered.items[0].item_id, event_id="e2")
+    changed, (decision,) = engine.step([bought], states, NOW + 60_000)
+    assert decision.prediction is not None
+    assert (decision.prediction.items, decision.prediction.cancels) == ([], [offered.prediction_id])
+    assert sum(changed["s"].said.became) == 1
+
+
+@pytest.mark.parametrize(
+    ("worker", "sent", "now"),
+    [({"clock": "record"}, NOW, NOW + 60_000), ({}, NOW, None), ({}, 0, NOW)],
+    ids=["a replay", "no clock", "a record without a time"],
+)
+def test_nothing_is_stale_where_age_says_nothing(worker: dict[str, Any], sent: int, now: int | None) -> None:
+    event = Event(Source(1, 0, 1, sent), "s", None, "view", NOW, "i1", event_id="e1")
+    (decision,) = _patient(DummyTextEncoder(), **worker).step([event], {}, now)[1]
+    assert decision.prediction is not None
+
+
 # ------------------------------------------------------------------------------------------------------ in the batcher
 @pytest.mark.parametrize(
     ("worker", "level", "rung"),

@@ -33,7 +33,8 @@ from streaming.torture.traffic import events, items, teach
 
 PROFILE = Profile({}, sessions=40, items=100)
 CROWDED = Profile({}, sessions=40, items=100, latency_budget_ms=500)
-SETTINGS, LADDER = (settings_for("127.0.0.1:1", each, Path()) for each in (PROFILE, CROWDED))
+PATIENT = Profile({}, sessions=40, items=100, latency_budget_ms=500, stale_ms=2000)
+SETTINGS, LADDER, STALE = (settings_for("127.0.0.1:1", each, Path()) for each in (PROFILE, CROWDED, PATIENT))
 EVENTS = 600
 BEGIN = 1_700_000_000_000
 
@@ -87,7 +88,8 @@ def _looped(settings: Settings) -> Came:
     while arrivals:
         batch, arrivals = arrivals[:16], arrivals[16:]
         engine.level = draw.choice(levels)
-        changed, made = engine.step(batch, states, now=BEGIN)
+        late = settings.worker.stale_ms > 0 and draw.random() < 0.3
+        changed, made = engine.step(batch, states, now=BEGIN + 60_000 * late)
         states.update(changed)
         decisions += [d.prediction for d in made if d.prediction]
         decisions += [d.suppressed.prediction for d in made if d.suppressed]
@@ -298,6 +300,26 @@ def test_what_was_decided_with_less_work_is_held_against_the_same_level(crowded:
     decide(in_full, LADDER, CROWDED)
     crowded.reference = in_full
     assert {"different", "missing"} <= crowded.ledger().faults().keys()
+
+
+def test_what_was_too_old_to_be_answered_is_excused_and_nothing_else() -> None:
+    came = _looped(STALE)
+    decide(came.reference, STALE, PATIENT, _marks(came))
+    ledger = came.ledger()
+    assert ledger.faults() == {}
+    assert EVENTS / 10 < ledger.stale < EVENTS / 2
+    assert ledger.must_answer > EVENTS / 10
+    without = Reference(events=came.reference.events)
+    decide(without, LADDER, CROWDED, _marks(came))
+    assert dataclasses.replace(came, reference=without).ledger().missing > EVENTS / 10
+    seen = set[str]()
+    of_one_topic = [n for n, each in enumerate(came.decisions) if each.prediction_id in came.reference.answers]
+    for place in of_one_topic[10::60]:
+        lost = dataclasses.replace(came, reference=Reference(events=came.reference.events))
+        lost.decisions = [each for n, each in enumerate(came.decisions) if n != place]
+        decide(lost.reference, STALE, PATIENT, _marks(lost))
+        seen |= lost.ledger().faults().keys()
+    assert "wrong_on_changelog" in seen  # it was said, and stands in the state
 
 
 def test_at_whatever_level_a_decision_that_is_lost_or_another_is_seen(crowded: Came) -> None:
