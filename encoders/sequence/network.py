@@ -7,11 +7,12 @@ next is told from other items by a softmax over cosines.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from encoders.sequence.bert import BertWeights, bert_model
@@ -60,6 +61,50 @@ class Batch(NamedTuple):
     """(b, t), bool."""
     read: torch.Tensor
     """(b, t, reader's dimension): what the words so far say; 0 wide where nothing is read."""
+
+
+class _ToldFrom(torch.autograd.Function):
+    """The mean of -log softmax of what came among itself and what did not, equal to the bit to what torch makes of
+    `functional.cross_entropy` over all logits, and a quarter cheaper: those are written once, where they are read."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        found: torch.Tensor,
+        others: torch.Tensor,
+        right: torch.Tensor,
+        scale: torch.Tensor,
+        often: float,
+        barred: tuple[torch.Tensor, torch.Tensor],
+    ) -> torch.Tensor:
+        """
+        Args:
+            found: (n, dimension). others: (m, dimension). right: (n, 1), the logits of what came. often: added to the
+                others' logits. barred: rows and columns of others that are what came.
+        """
+        cosines = found @ others.T
+        logits = cosines.new_empty(len(found), 1 + len(others))
+        logits[:, :1], wrong = right, logits[:, 1:]
+        torch.mul(cosines, scale, out=wrong)
+        wrong += often
+        wrong[barred] = -1e9
+        surprise = functional.log_softmax(logits, dim=1)
+        first = torch.zeros(len(found), dtype=torch.long, device=found.device)
+        loss: torch.Tensor
+        loss, ctx.total = torch.ops.aten.nll_loss_forward(surprise, first, None, 1, -100)
+        ctx.save_for_backward(found, others, scale, cosines, surprise, first)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        found, others, scale, cosines, surprise, first = ctx.saved_tensors
+        of_nll = torch.ops.aten.nll_loss_backward(gradient, surprise, first, None, 1, -100, ctx.total)
+        logits = torch.ops.aten._log_softmax_backward_data(of_nll, surprise, 1, surprise.dtype)
+        right, wrong = logits[:, :1], logits[:, 1:]
+        of_scale = (wrong * cosines).sum()
+        wrong = wrong * scale
+        return wrong @ others, wrong.T @ found, right, of_scale, None, None
 
 
 class SequenceNetwork(nn.Module):
@@ -113,10 +158,11 @@ class SequenceNetwork(nn.Module):
         """
         scale = self.scale()
         right = (found * self.table(targets)).sum(dim=-1, keepdim=True) * scale  # (n, 1)
-        wrong = found @ self.table(negatives).T * scale  # (n, m)
-        wrong = wrong + math.log(len(self.table.free) / len(negatives))
-        wrong = wrong.masked_fill(negatives[None, :] == targets[:, None], -1e9)
-        return functional.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(targets))
+        often = math.log(len(self.table.free) / len(negatives))
+        rows = torch.isin(targets, negatives).nonzero()[:, 0]  # few
+        places, columns = (negatives[None, :] == targets[rows, None]).nonzero(as_tuple=True)
+        told: torch.Tensor = _ToldFrom.apply(found, self.table(negatives), right, scale, often, (rows[places], columns))  # type: ignore[no-untyped-call]
+        return told
 
     def weights(self) -> GruWeights | BertWeights | TextWeights:
         """Of the encoder, for serving."""

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from encoders.sequence.settings import NETWORKS, Network
 from encoders.sequence.training import device_of
 from index.model import ModelFolder
+from streaming import memory
 from streaming.commands.options import Json
 from streaming.errors import InputError
 from streaming.evaluation.evaluation import Note
@@ -126,6 +127,7 @@ def evaluate(
     folder = ShopFolder(shop)
     events, items, facts = (folder.table(name)[0] for name in ("events", "items", "facts"))
     log = Log.of(events, items, facts, folder.info)
+    memory.keep_what_is_freed()
     settings = Settings.from_environment()
     plans = [
         Plan(

@@ -13,6 +13,7 @@ from rich.console import Console
 from encoders.sequence.settings import SequenceSettings
 from encoders.sequence.training import device_of
 from index.forest_fitting import ForestSettings
+from streaming import memory
 from streaming.building import build_model
 from streaming.commands.options import Json, moment
 from streaming.commands.shop import GraphChoice, RelationsChoice, read_tables, stage_bars, tell_build
@@ -123,6 +124,7 @@ def train(
     sessions set aside gain no more, and a forest that ranks the best candidates once more (LambdaRank). Both learn on
     what is before the part on which weights and calibration are chosen, and then on everything.
     """
+    memory.keep_what_is_freed()
     settings = Settings.from_environment()
     folder = ShopFolder(shop)
     say = Console(stderr=True, highlight=False)

@@ -1,8 +1,10 @@
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from encoders.errors import EncoderError
 from encoders.sequence.gru import GruSessionEncoder, features
@@ -131,6 +133,31 @@ def test_two_threads_that_add_up_the_same_gradients_give_equal_networks_twice():
     finally:
         torch.set_num_threads(threads)
     assert len({space.digest for space in spaces}) == 1
+
+
+@pytest.mark.parametrize("count", [1, 7, 300])
+def test_its_loss_and_what_follows_are_torchs_to_the_bit(count):
+    settings = SequenceSettings(text=4, free=6, hidden=8)
+    texts = np.random.default_rng(2).normal(size=(300, 4)).astype(np.float32)
+    torch.manual_seed(4)
+    net = SequenceNetwork(first_axes(texts, 4), settings, "gru")
+    found = functional.normalize(torch.randn(count, 10), dim=1).requires_grad_()
+    targets = torch.randint(300, (count,))
+    negatives = torch.cat([torch.randint(300, (400,)), targets[:1], targets[:1]])  # what came is among them, and twice
+    ours = net.loss(found, targets, negatives)
+    ours.backward()
+    told = [found.grad, net.table.free.grad, net.sharpness.grad]
+    found.grad = net.table.free.grad = net.sharpness.grad = None
+    scale = net.scale()
+    right = (found * net.table(targets)).sum(dim=1, keepdim=True) * scale
+    wrong = found @ net.table(negatives).T * scale + math.log(300 / len(negatives))
+    wrong = wrong.masked_fill(negatives == targets[:, None], -1e9)
+    plain = functional.cross_entropy(torch.cat([right, wrong], dim=1), torch.zeros_like(targets))
+    plain.backward()
+    assert torch.equal(ours, plain)
+    for one, other in zip(told, [found.grad, net.table.free.grad, net.sharpness.grad], strict=True):
+        assert torch.equal(one, other)
+        assert one.any()
 
 
 def test_of_an_item_that_no_session_had_nothing_is_learned():

@@ -1,4 +1,4 @@
-"""What a worker frees, the system has again."""
+"""What a worker frees, the system has again; what a training frees, its next step has."""
 
 from __future__ import annotations
 
@@ -28,7 +28,24 @@ print(after - before, resident() - before)
 """
 
 
-@pytest.mark.skipif(getattr(ctypes.CDLL(None), "gnu_get_libc_version", None) is None, reason="needs glibc")
+STEPS = """
+import resource, sys, numpy as np
+from streaming.memory import keep_what_is_freed
+
+if sys.argv[1] == "ours":
+    keep_what_is_freed()
+for step in range(21):
+    step or np.ones(1 << 20)
+    blocks = [np.ones(1 << 20) for _ in range(10)]  # 8 MB each
+    if step == 0:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+GLIBC = pytest.mark.skipif(getattr(ctypes.CDLL(None), "gnu_get_libc_version", None) is None, reason="needs glibc")
+
+
+@GLIBC
 def test_large_blocks_go_back_to_the_system_when_they_are_freed() -> None:
     left = {}
     for whose in ("ours", "glibc's"):
@@ -36,3 +53,12 @@ def test_large_blocks_go_back_to_the_system_when_they_are_freed() -> None:
         taken, left[whose] = map(int, done.stdout.split())
         assert taken > 110e6
     assert left["ours"] < 20e6 < 100e6 < left["glibc's"]
+
+
+@GLIBC
+def test_what_a_step_frees_is_there_for_the_next() -> None:
+    asked = {}
+    for whose in ("ours", "glibc's"):
+        done = subprocess.run([sys.executable, "-c", STEPS, whose], capture_output=True, text=True, check=True)
+        asked[whose] = int(done.stdout)
+    assert asked["ours"] < 1000 < 100_000 < asked["glibc's"]  # pages of 4 KB
