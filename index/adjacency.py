@@ -180,28 +180,38 @@ def learn(
     table: NDArray[np.void],
     slots: NDArray[np.void],
     heap: NDArray[np.int64],
-    context: Codes,
-    after: int,
-    unit: float,
+    lessons: Codes,
+    units: NDArray[np.float64],
     shares: NDArray[np.float64],
     backward: float,
     self_pairs: bool,
-    visitor: np.uint32,
+    visitors: NDArray[np.uint32],
     limit: int,
     damped: NDArray[np.float64],
     damping: float,
 ) -> int:
-    """One lesson. `context`: codes, nearest first; below 0: the pair does not count. `unit`: what a pair at distance 1
-    weighs now; `shares`: of it, by distance; `damped`: seen ** -damping. Returns the item's heat."""
-    table[after]["seen"] += 1
-    table[after]["heat"] += np.int64(unit + 0.5)
-    damped[after] = table[after]["seen"] ** -damping
-    for place in range(min(len(context), len(shares))):
-        before = context[place]
-        if before < 0 or (before == after and not self_pairs):
-            continue
-        weight = unit * shares[place]
-        add(table, slots, heap, before, after, np.int64(weight + 0.5), visitor, limit)
-        if before != after:
-            add(table, slots, heap, after, before, np.int64(weight * backward + 0.5), visitor, limit)
-    return int(table[after]["heat"])
+    """Lessons, one after the other. Adds up by how much the items' heat grew.
+
+    Args:
+        lessons: (n, 1 + places), codes: the item, then what was before it, nearest first; below 0: the pair does not
+            count, or there is none.
+        units: (n,), what a pair at distance 1 weighed then. shares: of it, by distance.
+        visitors: (n,). damped: seen ** -damping, by item.
+    """
+    grown = np.int64(0)
+    for lesson in range(len(lessons)):
+        after, unit, visitor = lessons[lesson, 0], units[lesson], visitors[lesson]
+        table[after]["seen"] += 1
+        heat = np.int64(unit + 0.5)
+        table[after]["heat"] += heat
+        grown += heat
+        damped[after] = table[after]["seen"] ** -damping
+        for place in range(min(lessons.shape[1] - 1, len(shares))):
+            before = lessons[lesson, 1 + place]
+            if before < 0 or (before == after and not self_pairs):
+                continue
+            weight = unit * shares[place]
+            add(table, slots, heap, before, after, np.int64(weight + 0.5), visitor, limit)
+            if before != after:
+                add(table, slots, heap, after, before, np.int64(weight * backward + 0.5), visitor, limit)
+    return int(grown)

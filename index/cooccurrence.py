@@ -33,6 +33,8 @@ _FURTHEST = 30.0
 _EMPTY = Together(np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32))
 _NO_LANE = (np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0))
 _MOST_LENT = 50
+AT_ONCE = 16
+"""Lessons that are learned in one call, with room made for all that they could take."""
 
 
 class Pair(NamedTuple):
@@ -131,40 +133,48 @@ class CoOccurrence:
         table._take(rows, slots, used)
         return table
 
-    def observe(self, lesson: Lesson) -> None:
-        """Learns from one event. A kind that does not teach (`LEARNING_KINDS`) changes nothing."""
-        if lesson.kind not in LEARNING_KINDS:
-            return
-        settings, code_of = self.settings, self.vocabulary.code
+    def observe(self, *lessons: Lesson) -> None:
+        """Learns from events, one after the other. Kinds that do not teach (`LEARNING_KINDS`) change nothing."""
+        settings = self.settings
         with self._lock:
-            after = self._code(lesson.after)
-            if after < 0:
+            taught = [(lesson, row) for lesson in lessons if (row := self._row(lesson))]
+            if not taught:
                 return
-            context = [code_of(item) if item else -1 for item in lesson.context[: settings.window]]
-            if -1 in context:
-                context = [self._code(item) if item else -1 for item in lesson.context[: settings.window]]
-            self._reach(max([after, *context]) + 1)
-            self._make_room()
-            self._latest = max(self._latest, lesson.time)
-            before = int(self._table[after]["heat"])
-            heat = learn(
-                self._table,
-                self._slots,
-                self._heap,
-                np.array(context, np.int32),
-                after,
-                self._unit(lesson.time),
-                self._shares,
-                settings.backward,
-                settings.self_pairs,
-                np.uint32(lesson.visitor),
-                settings.neighbours,
-                self._damped,
-                settings.damping,
-            )
-            self._most = max(self._most, heat)
-            self._heats += heat - before
-            self._leaders.grown(self._table["heat"], after, heat)
+            rows = [row for _, row in taught]
+            self._reach(max(map(max, rows)) + 1)
+            self._latest = max(self._latest, *[lesson.time for lesson, _ in taught])
+            codes = np.array(rows, np.int32)
+            units = np.array([self._unit(lesson.time) for lesson, _ in taught])
+            visitors = np.array([lesson.visitor for lesson, _ in taught], np.uint32)
+            for start in range(0, len(rows), AT_ONCE):
+                self._make_room()
+                self._heats += learn(
+                    self._table,
+                    self._slots,
+                    self._heap,
+                    codes[start : start + AT_ONCE],
+                    units[start : start + AT_ONCE],
+                    self._shares,
+                    settings.backward,
+                    settings.self_pairs,
+                    visitors[start : start + AT_ONCE],
+                    settings.neighbours,
+                    self._damped,
+                    settings.damping,
+                )
+            heat, afters = self._table["heat"], [row[0] for row in rows]
+            self._most = max(self._most, *map(heat.item, afters))
+            self._leaders.grown(heat, afters)
+
+    def _row(self, lesson: Lesson) -> list[int]:
+        """Code of the item, and of each place before it, below 0 where nothing counts; empty: it teaches nothing."""
+        if lesson.kind not in LEARNING_KINDS or (after := self._code(lesson.after)) < 0:
+            return []
+        window, code_of = self.settings.window, self.vocabulary.code
+        row = [code_of(item) if item else -1 for item in lesson.context[:window]]
+        if -1 in row:
+            row = [self._code(item) if item else -1 for item in lesson.context[:window]]
+        return [after, *row, *[-1] * (window - len(row))]
 
     def together(self, codes: Codes, weights: NDArray[np.float64], n: int, *, repeats: bool = True) -> Together:
         """The n items that go best with a history, in no promised order.
@@ -347,8 +357,8 @@ class CoOccurrence:
         self._clear()
 
     def _make_room(self) -> None:
-        """For one more lesson."""
-        needed = self._heap.item(0) + self._most_slots
+        """For as many more lessons as are learned at once."""
+        needed = self._heap.item(0) + AT_ONCE * self._most_slots
         if needed > len(self._slots):
             self._slots = np.concatenate([self._slots, np.zeros(needed + needed // 4 - len(self._slots), SLOT)])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,10 +34,17 @@ class Leaders:
             self._note_least(heat)
         return self._top[:n]
 
-    def grown(self, heat: NDArray[np.int64], code: int, now: int) -> None:
-        """To be told after every growth of an item; `now`: heat[code]."""
-        if now < self._least or not self._found:
+    def grown(self, heat: NDArray[np.int64], codes: Iterable[int]) -> None:
+        """To be told after items grew, of all that did since it was told last."""
+        if not self._found:
             return
+        least = max(self._least, 1)
+        near = {code for code in codes if heat.item(code) >= least}
+        # The best first: whoever stands above one that is put in its place stands there by what it has now.
+        for code in sorted(near, key=partial(self._rank, heat)):
+            self._put(heat, code)
+
+    def _put(self, heat: NDArray[np.int64], code: int) -> None:
         top = self._top
         place = self._places.get(code)
         if place is None:

@@ -13,6 +13,7 @@ RANK = 4
 """The session of an item, from its last back, that says how it rises: one alone is chance, and many take too long."""
 SIZE = 100
 """Items that are kept in order."""
+_RANKS = np.array([RANK])
 
 
 class Rising:
@@ -32,15 +33,14 @@ class Rising:
             self._times = self._of(store, np.arange(len(store.items), dtype=np.int32))
         return np.array(self._leaders.best(self._times, n), np.int32)
 
-    def met(self, store: SessionStore, code: int) -> None:
-        """To be told after a session had an item."""
+    def met(self, store: SessionStore, codes: Codes) -> None:
+        """To be told after sessions had items."""
         if self._times is None:
             return
-        if code >= len(self._times):
+        if len(store.items) > len(self._times):
             self._times = np.append(self._times, np.zeros(len(store.items) - len(self._times), np.int64))
-        self._times[code] = now = self._of(store, np.array([code], np.int32))[0]
-        if now:
-            self._leaders.grown(self._times, code, int(now))
+        self._times[codes] = self._of(store, codes)
+        self._leaders.grown(self._times, codes.tolist())
 
     def _of(self, store: SessionStore, codes: Codes) -> NDArray[np.int64]:
-        return store.newest(codes, np.array([RANK]))[:, 0].clip(min=0)
+        return store.newest(codes, _RANKS)[:, 0].clip(min=0)

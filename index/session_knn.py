@@ -92,23 +92,24 @@ class SessionKnn:
         with self._lock:
             self._store.learn(events.ordered(np.argsort(events.times, kind="stable")))
 
-    def observe(self, lesson: Lesson) -> None:
-        """Learns one event. A repetition, or one older than what is known of its session and item, changes nothing."""
-        if lesson.kind not in LEARNING_KINDS:
+    def observe(self, *lessons: Lesson) -> None:
+        """Learns events, one after the other. A repetition, or one older than what is known of its session and item,
+        changes nothing."""
+        taught = [lesson for lesson in lessons if lesson.kind in LEARNING_KINDS]
+        if not taught:
             return
-        code = self.vocabulary.add(lesson.after)
-        context = lesson.context[: self.settings.window]
-        back = context.index(lesson.after) + 1 if lesson.after in context else 0
-        event = Events(
-            _signed([lesson.session]),
-            np.array([code], np.int32),
-            np.array([lesson.time], np.int64),
-            np.array([back], np.uint8),
-            np.array([len(context)], np.uint8),
+        window, number = self.settings.window, self.vocabulary.add
+        codes = np.array([number(lesson.after) for lesson in taught], np.int32)
+        events = Events(
+            _signed([lesson.session for lesson in taught]),
+            codes,
+            np.array([lesson.time for lesson in taught], np.int64),
+            np.array([_back(lesson.after, lesson.context[:window]) for lesson in taught], np.uint8),
+            np.array([min(len(lesson.context), window) for lesson in taught], np.uint8),
         )
         with self._lock:
-            self._store.learn(event)
-            self._rising.met(self._store, code)
+            self._store.learn(events)
+            self._rising.met(self._store, codes)
 
     def __len__(self) -> int:
         """Entries: pairs of a session and an item."""
@@ -185,6 +186,11 @@ class SessionKnn:
         numbers = [frame[name].to_numpy() for name in ("session", "time", "back", "depth")]
         knn._learn(Events(numbers[0], number_items(vocabulary, frame["item"]), *numbers[1:]))
         return knn
+
+
+def _back(item: str, context: Sequence[str]) -> int:
+    """How many places back an item came last; 0: it did not."""
+    return context.index(item) + 1 if item in context else 0
 
 
 def _signed(tags: Column) -> Numbers:

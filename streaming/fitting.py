@@ -69,8 +69,7 @@ def candidates_of(
             )
             found = search(shop, seen, settings.query_weights, settings.nearest, cold=settings.cold)
             for moment, sight, near in zip(part, seen, found, strict=True):
-                for lesson in lessons[learned : moment.learned]:
-                    shop.observe(lesson)
+                shop.observe(*lessons[learned : moment.learned])
                 own, learned = session_tag(moment.session), moment.learned
                 yield moment, gather(decayed(moment.history, settings.decay), sight, near, shop, settings, own)
     finally:

@@ -254,19 +254,18 @@ class Shop:
         """What a batch taught; a source offset that was applied is passed over. Offsets of one source partition come
         in rising order, repeats of whole records aside."""
         source = (lesson.topic, lesson.partition)
-        before = mark = self.marks.get(source, -1)
-        for taught in lesson.transitions:
-            if taught.offset > mark:
-                known = Lesson(taught.after, taught.context, taught.kind, taught.time, taught.session, taught.visitor)
-                self.observe(known)
-                mark = taught.offset
-        self.marks[source] = mark
-        self.learned += mark > before
+        before = self.marks.get(source, -1)
+        new = [each for each in lesson.transitions if each.offset > before]
+        self.observe(
+            *[Lesson(each.after, each.context, each.kind, each.time, each.session, each.visitor) for each in new]
+        )
+        self.marks[source] = max([before, *[each.offset for each in new]])
+        self.learned += bool(new)
 
-    def observe(self, lesson: Lesson) -> None:
-        """One event more, that nobody has taught yet."""
-        self.counts.observe(lesson)
-        self.knn.observe(lesson)
+    def observe(self, *lessons: Lesson) -> None:
+        """Events more, that nobody has taught yet."""
+        self.counts.observe(*lessons)
+        self.knn.observe(*lessons)
         self._popular = None
 
     def go_on_from(

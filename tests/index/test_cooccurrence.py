@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -197,13 +198,13 @@ def test_what_is_learned_live_is_found_and_popular_at_once():
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from("abcdefgh"), max_size=60), st.integers(1, 4))
-def test_the_order_of_the_popular_is_kept_while_learning(items, size):
+@given(st.lists(st.text("abcdefgh", max_size=6), max_size=20), st.integers(1, 4))
+def test_the_order_of_the_popular_is_kept_while_learning(pieces, size):
     table = CoOccurrence(Vocabulary(), CoSettings(popular=size))
-    seen = {}
-    for item in items:
-        table.observe(Lesson(item, [], "click", 0, 0, 0))
-        seen[item] = seen.get(item, 0) + 1
+    seen = Counter()
+    for items in pieces:
+        table.observe(*[Lesson(item, [], "click", 0, 0, 0) for item in items])
+        seen.update(items)
         expected = sorted(seen, key=lambda name: (-seen[name], name))
         assert table.vocabulary.ids(table.popular(size)) == expected[:size]
     assert table.vocabulary.ids(table.popular(8)) == sorted(seen, key=lambda name: (-seen[name], name))
@@ -230,13 +231,19 @@ def test_an_event_counts_half_after_a_half_life():
 
 @settings(deadline=None)
 @given(LOGS, SETTINGS)
-def test_fitting_is_observing_one_by_one(log, options):
+def test_fitting_is_observing_one_by_one_or_all_at_once(log, options):
     table = fit_log(log, options)
-    live = CoOccurrence(Vocabulary(), options, table.landmark)
-    for lessons in lessons_of(log, options).values():
-        for lesson in lessons:
-            live.observe(lesson)
+    live, at_once = (CoOccurrence(Vocabulary(), options, table.landmark) for _ in range(2))
+    lessons = [lesson for lessons in lessons_of(log, options).values() for lesson in lessons]
+    for lesson in lessons:
+        live.observe(lesson)
+    at_once.observe(*lessons)
     assert live.to_frame().equals(table.to_frame())
+    assert at_once.to_frame().equals(table.to_frame())
+    items = live.vocabulary.codes(live.vocabulary.all())
+    assert at_once.prior(items).tolist() == live.prior(items).tolist()
+    for after in items.tolist():
+        assert at_once.first_pair(items, after, visitors=1) == live.first_pair(items, after, visitors=1)
 
 
 @settings(deadline=None)

@@ -25,9 +25,14 @@ def rising(events: list[tuple[int, str]]) -> list[str]:
 @given(EVENTS, st.integers(1, 6), st.integers(0, 60), st.randoms())
 @settings(max_examples=100, deadline=None)
 def test_items_stand_by_the_time_of_their_fourth_last_session(events, n, asked, random) -> None:
-    """One that is asked while it learns, one that is asked at the end, and one that heard in another order."""
+    """One that is asked while it learns, one that is asked at the end, one that hears several at once, and one that
+    heard in another order."""
     timed = [(1 + time, session, item) for time, (session, item) in enumerate(events)]
-    early, late, shuffled = (SessionKnn(Vocabulary()) for _ in range(3))
+    early, late, pieces, shuffled = (SessionKnn(Vocabulary()) for _ in range(4))
+    pieces.rising(n)
+    for start in range(0, len(timed), 1 + asked):
+        part = timed[start : start + 1 + asked]
+        pieces.observe(*[lesson(session, item, time) for time, session, item in part])
     for time, session, item in timed:
         early.observe(lesson(session, item, time))
         late.observe(lesson(session, item, time))
@@ -38,7 +43,7 @@ def test_items_stand_by_the_time_of_their_fourth_last_session(events, n, asked, 
     for time, session, item in timed:
         shuffled.observe(lesson(session, item, time))
     expected = rising(events)[:n]
-    for knn in (early, late, shuffled):
+    for knn in (early, late, pieces, shuffled):
         assert knn.vocabulary.ids(knn.rising(n)) == expected
     assert early.copied().rising(n).tolist() == early.rising(n).tolist()
 

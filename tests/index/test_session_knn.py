@@ -4,11 +4,12 @@ import threading
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
 
 from index.knn_settings import KnnSettings
 from index.session_knn import RARE, SessionKnn
 from index.vocabulary import Vocabulary
-from tests.index.known_sessions import BARE, PLAIN, asked, learned, lesson, of, shares
+from tests.index.known_sessions import BARE, EVENTS, PLAIN, SMALL, asked, contexts, learned, lesson, of, shares
 
 
 def test_a_score_is_the_share_of_neighbours_that_had_the_item():
@@ -81,6 +82,14 @@ def test_only_the_newest_sessions_of_an_item_are_looked_at():
     sessions = ["ab"] * 3 + ["ac"] * 2
     assert shares(of(sessions, KnnSettings(recent=2, **BARE)), "a") == {"a": 1, "c": 1}
     assert shares(of(sessions, KnnSettings(k=3, **BARE)), "a")["b"] == pytest.approx(1 / 3)
+
+
+@given(EVENTS, SMALL)
+@settings(deadline=None)
+def test_lessons_may_come_at_once(events, options):
+    at_once = SessionKnn(Vocabulary(), options)
+    at_once.observe(*[lesson(*each, context=had) for each, had in zip(events, contexts(events), strict=True)])
+    assert at_once.to_frame().equals(learned(events, options).to_frame())
 
 
 def test_repetitions_and_what_is_not_an_interest_teach_nothing():
