@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from streaming.changes import Change
@@ -25,11 +24,10 @@ RECENT = 10_000
 WAITING = 200_000
 """Notices that wait to be worked off, at most; what comes on top is dropped and counted."""
 
-_tag = lru_cache(65_536)(tag)
-"""Of each item that a session saw, at each of its events."""
-
 Place = tuple[int, str]
 """Partition and session."""
+Name = str | bytes
+"""Of an item: the id of one that was seen; of one in the cart the tag, which is all that a state has."""
 
 
 class Waiting(NamedTuple):
@@ -54,8 +52,8 @@ class Noticing:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._sessions: OrderedDict[Place, frozenset[bytes]] = OrderedDict()
-        self._by_item: dict[bytes, set[Place]] = {}
+        self._sessions: OrderedDict[Place, set[Name]] = OrderedDict()
+        self._by_item: dict[Name, set[Place]] = {}
         self._recent: OrderedDict[bytes, Change] = OrderedDict()  # item -> its last change, the newest at the end
         self._waiting: deque[Waiting] = deque()
         self.dropped = 0
@@ -79,8 +77,8 @@ class Noticing:
     def watch(self, partition: int, session: str, state: SessionState | None) -> None:
         """The session is now in this state; None or closed: there is nothing to tell it any more."""
         place = (partition, session)
-        items = _items(state) if self._capacity and state is not None and not state.closed else frozenset()
-        before = self._sessions.pop(place, frozenset())
+        items = _items(state) if self._capacity and state is not None and not state.closed else set()
+        before = self._sessions.pop(place, set())
         for item in before - items:
             self._drop(item, place)
         for item in items - before:
@@ -103,7 +101,8 @@ class Noticing:
             self.watch(partition, session, state)
         if not self._recent or not self._capacity or state.closed:
             return
-        changes = [self._recent[item] for item in sorted(_items(state)) if item in self._recent]
+        tags = {tag(item) if isinstance(item, str) else item for item in _items(state)}
+        changes = [self._recent[item] for item in sorted(tags) if item in self._recent]
         current = [each for each in changes if each.time >= now - RECENT_MS and concerns(each, state)]
         self._wait(Waiting(partition, session, each) for each in current)
 
@@ -115,7 +114,7 @@ class Noticing:
             self._recent.move_to_end(item)
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
-            places = sorted(self._by_item.get(item, ()))
+            places = sorted({*self._by_item.get(change.item_id, ()), *self._by_item.get(item, ())})
             self._wait(Waiting(partition, session, change) for partition, session in places)
 
     def take(self, most: int) -> list[Waiting]:
@@ -133,14 +132,14 @@ class Noticing:
             else:
                 self.dropped += 1
 
-    def _drop(self, item: bytes, place: Place) -> None:
+    def _drop(self, item: Name, place: Place) -> None:
         places = self._by_item[item]
         places.discard(place)
         if not places:
             del self._by_item[item]
 
 
-def _items(state: SessionState) -> frozenset[bytes]:
-    """Tags of what the session saw or has in its cart."""
-    seen = {_tag(step.subject) for step in state.history if step.number != SEARCH}
-    return frozenset(seen.union(cart_tags(state)))
+def _items(state: SessionState) -> set[Name]:
+    """What the session saw or has in its cart."""
+    seen: set[Name] = {step.subject for step in state.history if step.number != SEARCH}
+    return seen.union(cart_tags(state))

@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streaming import codec, connections
+from streaming.bench.arrivals import Seconds
 from streaming.bench.load import Load
 from streaming.errors import BeforehandError
 from streaming.settings import Settings
@@ -25,6 +26,14 @@ DRAIN_S = 30.0
 PROBE_S = 60.0
 """How long a process may take to pass a first record on."""
 _POLL_MS = 100
+ASK_S = 0.5
+"""Between two looks at what is left: whoever tells does so beside its work."""
+_LOOK = 4096
+"""Records after which those that were confirmed are let go: all at the end would hold the last ones up for a second."""
+CROWD = 4
+TICK_S = 0.001
+"""Where more than so many records are due within so long they leave together, as much later at most: a timer for each
+would cost the generator more than the sending, on cores that what is measured needs."""
 
 Heard = tuple[float, str, bytes]
 """When, on which topic, and what."""
@@ -129,22 +138,25 @@ class Driver:
         return flight
 
     async def _send(self, flight: Flight) -> None:
-        load, pending, clock = flight.load, [], time.perf_counter
+        load, clock = flight.load, time.perf_counter
+        pending: list[asyncio.Future[Any]] = []
         topics = {row.topic: self._prefix + (self._rename or row.topic) for row in load.rows}
         flight.began = begun = clock() + 0.05
         number, total = 0, len(load.rows)
         while number < total:
             now = clock() - begun
-            wait = load.due[number] - now
+            wait = _wait(load.due, number, now)
             if wait > 0:
                 await asyncio.sleep(wait)
                 continue
-            flight.behind_s = max(flight.behind_s, -float(wait))
+            flight.behind_s = max(flight.behind_s, now - float(load.due[number]))
             row = load.rows[number]
             pending.append(await self._producer.send(topics[row.topic], row.value, key=row.key, headers=codec.HEADERS))
             number += 1
             if number % 32 == 0:
                 await asyncio.sleep(0)  # under a backlog, what comes is heard meanwhile
+            if number % _LOOK == 0:
+                pending = _unconfirmed(pending)
         flight.sent_s = clock() - begun
         await asyncio.gather(*pending)
 
@@ -166,10 +178,31 @@ class Driver:
         return [(now, row.topic.removeprefix(self._prefix), row.value) for rows in found.values() for row in rows]
 
 
+def _wait(due: Seconds, number: int, now: float) -> float:
+    """How long to wait for a record, in s; 0: it is due."""
+    wait = float(due[number]) - now
+    crowded = wait > 0 and due[min(number + CROWD, len(due) - 1)] - now < TICK_S
+    return TICK_S if crowded else max(0.0, wait)
+
+
+def _unconfirmed(pending: Sequence[asyncio.Future[Any]]) -> list[asyncio.Future[Any]]:
+    """Those that the broker has not answered yet.
+
+    Raises:
+        KafkaError: it refused one.
+    """
+    waiting = [each for each in pending if not each.done()]
+    for each in pending:
+        if each.done():
+            each.result()
+    return waiting
+
+
 async def _worked_off(left: Left) -> int:
     """Waits until nothing is left, or as much as was for a while; what is left."""
     least, since = await left(), time.monotonic()
     while least > 0 and time.monotonic() - since < DRAIN_S:
+        await asyncio.sleep(ASK_S)
         now = await left()
         if now < least:
             least, since = now, time.monotonic()

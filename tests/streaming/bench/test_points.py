@@ -7,10 +7,11 @@ from itertools import chain, repeat
 
 import numpy as np
 import pytest
+from kafka.errors import KafkaError
 
 from streaming import codec, topics
 from streaming.bench.costs import OTHER, STAGES, StageCosts
-from streaming.bench.driver import Flight, _worked_off
+from streaming.bench.driver import TICK_S, Flight, _unconfirmed, _wait, _worked_off
 from streaming.bench.load import Load, generated, searches
 from streaming.bench.points import Point, Sample, Work, of_product, of_reference
 from streaming.bench.report import ECHO, STOCK, Reference, Report, Size, highest
@@ -122,6 +123,7 @@ def test_events_that_were_decided_are_told_from_ticks_that_were_due() -> None:
 
 def test_what_is_left_is_waited_for_as_long_as_it_becomes_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streaming.bench.driver.DRAIN_S", 0.05)
+    monkeypatch.setattr("streaming.bench.driver.ASK_S", 0)
     told = iter([9, 9, 4, 4, 4, 0])
 
     async def left() -> int:
@@ -131,6 +133,27 @@ def test_what_is_left_is_waited_for_as_long_as_it_becomes_less(monkeypatch: pyte
     assert asyncio.run(_worked_off(left)) == 0
     told = chain([9], repeat(4))
     assert asyncio.run(_worked_off(left)) == 4
+
+
+def test_a_record_leaves_when_it_is_due_and_in_a_crowd_with_the_others_of_its_millisecond() -> None:
+    alone = np.array([0.0, 0.0005, 0.01, 0.02, 0.03, 0.04])
+    assert [round(_wait(alone, 1, now), 4) for now in (0.0, 0.0004, 0.0005, 0.5)] == [0.0005, 0.0001, 0, 0]
+    crowd = np.linspace(0.0102, 0.0108, 7)
+    assert _wait(crowd, 0, 0.01) == TICK_S
+    assert [_wait(crowd, number, 0.01 + TICK_S) for number in range(7)] == [0] * 7
+    assert _wait(crowd, 0, 0.0) == pytest.approx(0.0102)
+
+
+def test_what_was_confirmed_is_let_go_and_what_was_refused_is_told() -> None:
+    async def looked() -> None:
+        done, waits, refused = (asyncio.get_running_loop().create_future() for _ in range(3))
+        done.set_result(None)
+        assert _unconfirmed([done, waits]) == [waits]
+        refused.set_exception(KafkaError("no"))
+        with pytest.raises(KafkaError):
+            _unconfirmed([waits, refused])
+
+    asyncio.run(looked())
 
 
 def test_a_reference_is_matched_by_its_bytes() -> None:
