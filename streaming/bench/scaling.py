@@ -62,7 +62,7 @@ def over_one(
         one: CPU us of an event with one worker, and its events a second.
         events_per_s: of the several.
 
-    >>> def at(events): return Sample(events, cpu_s=events / 1000, rss_mb=1, queue=0, lag=0, stages_s={}, batches=1)
+    >>> def at(events): return Sample(events, events, events / 1000, 1, 0, 0, stages_s={}, batches=1)
     >>> over_one((1000.0, 500.0), [at(0), at(0)], [at(60), at(40)], 600.0)["by_busiest_cpu"]
     1.67
     """
