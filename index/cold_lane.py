@@ -31,8 +31,7 @@ AT_ONCE = 8_192
 """Items that look for their lenders at once; vectors and queries of these are copied."""
 
 COMPARED = 1_024
-"""Cold items that a session is compared with, those of the highest codes, which came last; of 416 some 10 us, or
-15 where there is a network."""
+"""Cold items that a session is compared with, those of the highest codes, which came last."""
 
 
 class ColdLane:
@@ -138,10 +137,10 @@ class ColdLane:
         """
         if self._compared is None:
             codes = np.sort(np.fromiter(self._lenders, np.int32, len(self._lenders)))[-COMPARED:]
-            self._compared = codes, self._index.vectors(codes)[:, self._columns]
+            self._compared = codes, self._index.vectors(codes).take(self._columns, axis=1)
         codes, vectors = self._compared
-        # Each item with all sessions in turn: items are read once.
-        alike = crossed(vectors, sessions[:, self._columns] * self._weights, len(self._columns))
+        asked = sessions.take(self._columns, axis=1) * self._weights  # [:, columns] would lay columns side by side
+        alike = crossed(vectors, asked, len(self._columns))  # each item with all sessions in turn: items are read once
         alike[self._counts.seen(codes) >= self._counts.settings.cold_below] = 0.0
         places, found = _largest(alike, n)
         return [codes[its[:count]] for its, count in zip(places, found.tolist(), strict=True)]
