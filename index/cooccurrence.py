@@ -258,7 +258,7 @@ class CoOccurrence:
     def popular(self, n: int) -> Codes:
         """The n most popular items, best first, ties by item id; decayed where there is a half-life."""
         with self._lock:
-            return np.array(self._leaders.best(self._table["heat"], max(n, 0)), np.int32)
+            return self._leaders.best(self._table["heat"], max(n, 0))
 
     def cold(self, codes: Codes, nearest: NDArray[np.int32], similarity: NDArray[np.float32]) -> None:
         """Lets items borrow that were seen less than `cold_below` times; replaces what was borrowed before.

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from index.vocabulary import Vocabulary
+from index.vocabulary import Codes, Vocabulary
 
 
 class Leaders:
@@ -21,9 +21,10 @@ class Leaders:
         self._top: list[int] = []  # best first
         self._places: dict[int, int] = {}  # in it
         self._least = 0  # of the last one, when there is no room
+        self._told: dict[int, Codes] = {}  # what `best` answers, until the order changes
 
-    def best(self, heat: NDArray[np.int64], n: int) -> list[int]:
-        """The n best of those above 0. `heat`: of each item by its code."""
+    def best(self, heat: NDArray[np.int64], n: int) -> Codes:
+        """The n best of those above 0, best first; read only. `heat`: of each item by its code."""
         if not self._found or n > self._size:
             self._size = max(self._size, n)
             least = np.partition(heat, -self._size)[-self._size] if len(heat) > self._size else 0
@@ -31,8 +32,13 @@ class Leaders:
             self._top = [code for _, code in ranked[: self._size]]
             self._places = {code: place for place, code in enumerate(self._top)}
             self._found = True
+            self._told.clear()
             self._note_least(heat)
-        return self._top[:n]
+        told = self._told.get(n)
+        if told is None:
+            told = self._told[n] = np.array(self._top[:n], np.int32)
+            told.flags.writeable = False
+        return told
 
     def grown(self, heat: NDArray[np.int64], codes: Iterable[int]) -> None:
         """To be told after items grew, of all that did since it was told last."""
@@ -42,6 +48,7 @@ class Leaders:
         near = {code for code in codes if heat.item(code) >= least}
         # The best first: whoever stands above one that is put in its place stands there by what it has now.
         for code in sorted(near, key=partial(self._rank, heat)):
+            self._told.clear()
             self._put(heat, code)
 
     def _put(self, heat: NDArray[np.int64], code: int) -> None:

@@ -31,7 +31,7 @@ class Rising:
         """The n that rise most, ties by item id. Items with fewer sessions are not among them."""
         if self._times is None:
             self._times = self._of(store, np.arange(len(store.items), dtype=np.int32))
-        return np.array(self._leaders.best(self._times, n), np.int32)
+        return self._leaders.best(self._times, n)
 
     def met(self, store: SessionStore, codes: Codes) -> None:
         """To be told after sessions had items."""

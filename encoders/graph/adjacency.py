@@ -91,7 +91,9 @@ class Graph:
         Raises:
             ValueError: a fact has another head, or there is no such source.
         """
-        told = tuple(dict.fromkeys(facts))
+        # Words that many facts have in common are one object each: two facts are compared without reading them.
+        shared = (Fact(fact.head, intern(fact.relation), intern(fact.tail)) for fact in facts)
+        told = tuple(dict.fromkeys(shared))
         if wrong := [fact for fact in told if fact.head != head]:
             raise ValueError(f"{wrong[0]}: expected facts of {head!r}")
         if source not in SOURCES:
@@ -158,7 +160,7 @@ class Graph:
         behaviour showed is not counted."""
         joined: dict[str, int] = {}
         for other in self._out.get(item, _NOTHING).keys() | self._in.get(item, _NO_NODES):
-            if other in self._items and other != item:
+            if SEPARATOR not in other and other in self._items and other != item:
                 count = sum(fact.relation != GOES_WITH for fact in self._direct(item, other))
                 if count:
                     joined[other] = count

@@ -344,6 +344,16 @@ def test_what_was_found_of_a_node_is_forgotten_as_soon_as_anything_changes():
     assert linked() == "brand"
 
 
+def test_words_that_facts_have_in_common_are_one_object():
+    """However each was read: so a shop's half a million facts hold them once, and are compared without reading them."""
+    graph = Graph()
+    for item in ("i1", "i2"):
+        graph.update(item, [Fact(item, "".join(["made", "_in"]), "".join(["Del", "ft"]))])
+    (one,), (other,) = graph.facts("i1"), graph.facts("i2")
+    assert one.relation is other.relation
+    assert one.tail is other.tail
+
+
 def test_what_is_remembered_has_a_bound(monkeypatch):
     monkeypatch.setattr("encoders.graph.adjacency.NEARS_KEPT", 3)
     monkeypatch.setattr("encoders.graph.adjacency.WEIGHTS_KEPT", 3)
