@@ -17,7 +17,7 @@ from typing import Any
 
 import faust
 
-from streaming import codec, connections, keeping, memory, topics
+from streaming import codec, connections, cores, keeping, memory, topics
 from streaming.batcher import Batcher
 from streaming.broadcast import Broadcast
 from streaming.codec import DecodeError
@@ -316,10 +316,11 @@ def create_app(settings: Settings, metrics: Metrics | None = None) -> WorkerApp:
     """The worker's Faust app, ready to be run. It counts in `metrics`, where some are given.
 
     Raises:
-        InputError: there is no secret, the model folder cannot be read, or a setting is wrong.
+        InputError: there is no secret, the model folder cannot be read, or a setting is wrong, such as its core.
     """
     settings = for_model(settings)
     broker, worker = settings.broker, settings.worker
+    cores.keep_to(worker.core)
     app = WorkerApp(
         topics.group(settings.topics),
         broker=[f"kafka://{server}" for server in settings.brokers],

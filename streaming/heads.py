@@ -20,6 +20,7 @@ from encoders.cache import CachedTextEncoder
 from encoders.errors import EncoderError
 from encoders.heads.head import ENCODER, Answer, Head
 from encoders.text import TextEncoder, load_text_encoder
+from streaming import cores
 from streaming.decisions import Decision
 from streaming.errors import InputError
 from streaming.intake import Event
@@ -158,7 +159,7 @@ def _opened(name: str, folder: Path, settings: Settings, texts: TextEncoder) -> 
         head = Head.load(folder)
         if head.manifest.own_encoder:
             wanted = settings.encoder
-            own = load_text_encoder(str(folder / ENCODER), wanted.device, wanted.batch, wanted.threads)
+            own = load_text_encoder(str(folder / ENCODER), wanted.device, wanted.batch, cores.at_most(wanted.threads))
             texts = CachedTextEncoder(own, wanted.cache_dir or settings.worker.data_dir / "vectors")
     except EncoderError as exc:
         raise InputError(f"BEFOREHAND_HEADS, {name}: {exc}") from exc

@@ -164,6 +164,9 @@ class WorkerSettings(Section):
     they have no password, so let no other network reach them. `/states` answers to loopback alone in any case."""
     port: Annotated[int, Field(ge=0, le=65535)] = 6066
     """Of these pages. 0: a free one, printed at start."""
+    core: Annotated[int, Field(ge=0)] | None = None
+    """The core that the worker keeps to, with all its threads, which take turns anyway: where broker and worker share a
+    machine answers come a third sooner. One of its own for each worker. None: wherever the system puts them."""
     clock: Literal["wall", "record"] = "wall"
     """`wall`: the worker puts a tick a second on each partition it owns. `record`: ticks come from elsewhere
     (`beforehand replay`), and time is that of the events."""

@@ -12,6 +12,7 @@ from encoders.int8 import Int8TextEncoder
 from encoders.text import TextEncoder, load_text_encoder
 from index.errors import IndexingError
 from index.model import ModelFolder, adapter_in, read_manifest
+from streaming import cores
 from streaming.errors import InputError
 from streaming.settings import Settings
 
@@ -37,7 +38,7 @@ def text_encoder(
             wanted.model,
             device=wanted.device,
             batch=wanted.batch,
-            threads=wanted.threads,
+            threads=cores.at_most(wanted.threads),
             precision=wanted.precision,
             adapter=adapter or wanted.adapter,
             exports=kept,

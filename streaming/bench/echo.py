@@ -12,7 +12,7 @@ import gc
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from streaming import connections
+from streaming import connections, cores
 from streaming.settings import Settings
 
 IN, OUT = "echo-in", "echo-out"
@@ -22,6 +22,7 @@ COMMAND = ("-m", "streaming.bench.echo")
 
 async def echo(settings: Settings) -> None:
     """Until the process is ended."""
+    cores.keep_to(settings.worker.core)
     client, prefix = connections.aiokafka(settings), settings.topics.prefix
     producer = AIOKafkaProducer(**client, acks="all", enable_idempotence=settings.broker.fence)
     consumer = AIOKafkaConsumer(

@@ -75,6 +75,8 @@ class Report:
     partitions: int
     throttle: bool = False
     """Whether predictions were held back, so that not each event was answered."""
+    core: int | None = None
+    """Which the worker, and each reference in its turn, kept to; none: the system put them where it liked."""
     broker: str = ""
     sizes: list[Size] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
@@ -112,6 +114,7 @@ class Report:
             "visitors": self.visitors,
             "partitions": self.partitions,
             "throttle": self.throttle,
+            "core": self.core,
             "broker": self.broker,
             "faults": self.faults(),
             "sizes": [size.as_json() for size in self.sizes],
@@ -125,6 +128,7 @@ class Report:
     def show(self, console: Console) -> None:
         """The tables for people."""
         held = ", held back as in a shop" if self.throttle else ""
+        held += f", on core {self.core}" if self.core is not None else ""
         table = Table(title=f"{self.rate:,.0f} events/s for {self.seconds:g} s{held}, broker: {self.broker}")
         for name in ("", "events/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "CPU us", "RSS MB", "lost"):
             table.add_column(name, justify="right" if name else "left", no_wrap=True)

@@ -122,6 +122,7 @@ class Bench:
         )
         with Ground(options.brokers, options.nodes) as ground:
             report.broker = ground.broker.kind
+            report.core = self._settings(ground, "").worker.core
             for number in range(len(options.items) if options.shop is None else 1):
                 with self._stand(ground, number) as stand:
                     report.sizes.append(uvloop.run(self._measured(ground, stand)))

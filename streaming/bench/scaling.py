@@ -9,6 +9,7 @@ are done when the busiest is, so that they do the work of one so many times as f
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -84,8 +85,12 @@ def over_one(
 def _beside(settings: Settings, number: int) -> Settings:
     given = settings.worker
     name = f"{given.id}-{number}"
-    its = given.model_copy(update={"id": name, "data_dir": given.data_dir.with_name(f"{given.data_dir.name}-{number}")})
-    return settings.model_copy(update={"worker": its})
+    its = {
+        "id": name,
+        "data_dir": given.data_dir.with_name(f"{given.data_dir.name}-{number}"),
+        "core": None if given.core is None else (given.core + number) % (os.cpu_count() or 1),
+    }
+    return settings.model_copy(update={"worker": given.model_copy(update=its)})
 
 
 def _wait_shared_out(processes: Sequence[WorkerProcess], partitions: int) -> None:

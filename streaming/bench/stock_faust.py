@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 
+from streaming import cores
 from streaming.settings import Settings
 
 IN, OUT = "stock-in", "stock-out"
@@ -25,6 +26,7 @@ COMMAND = (
 @cache
 def _app() -> Any:
     settings = Settings.from_environment()
+    cores.keep_to(settings.worker.core)
     app = faust.App(
         f"{settings.topics.prefix}stock",
         broker=[f"kafka://{server}" for server in settings.brokers],
