@@ -5,10 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import SecretStr
 
 from streaming import cores
+from streaming.app import create_app
 from streaming.errors import InputError
-from streaming.settings import Settings
+from streaming.settings import Settings, WorkerSettings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no system call for it here")
 
@@ -42,6 +44,11 @@ def test_a_core_that_is_not_there_is_refused_by_name_and_none_is_no_order() -> N
     assert os.sched_getaffinity(0) == before
     assert cores.at_most(10**6) == len(before)
     assert cores.at_most(1) == 1
+
+
+def test_a_worker_does_as_its_settings_say_before_it_loads_anything() -> None:
+    with pytest.raises(InputError, match="core 4096: expected one"):
+        create_app(Settings(secret=SecretStr("a secret, long enough"), worker=WorkerSettings(core=4096)))
 
 
 def test_the_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -79,11 +80,13 @@ def test_every_event_is_answered_and_every_figure_is_there(
 @pytest.mark.broker
 @pytest.mark.timeout(120)
 def test_held_back_as_in_a_shop_each_event_is_decided_and_few_are_answered(
-    measured: Callable[..., dict[str, Any]],
+    measured: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    core = min(os.sched_getaffinity(0))
+    monkeypatch.setenv("BEFOREHAND_WORKER__CORE", str(core))
     found = measured("--rate", "60", "--visitors", "20", "--peak", "0", "--throttle", "--no-references")
     (size,) = found["sizes"]
-    assert (found["throttle"], size["unmatched"], size["strangers"]) == (True, 0, 0)
+    assert (found["throttle"], found["core"], size["unmatched"], size["strangers"]) == (True, core, 0, 0)
     assert sum(size["levels"].values()) + size["unanswered"] == size["events"] > 200
     assert 20 <= sum(size["triggers"].values()) < size["events"] / 4
     assert {"quiet"} <= size["suppressed"].keys()
