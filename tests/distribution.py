@@ -1,8 +1,9 @@
 """Which test runs in which process. A whole run is shared out among a few; some chosen tests run in one.
 
-Most of a whole run is waiting for brokers and workers, so that three processes do well on two cores. What is slow to
-set up is set up once: the tests of a file stay together, so do all on the one node of Apache Kafka, and all that numba
-compiles for. The longest begin first, so that no process goes on long after the others.
+Most of a whole run is waiting for brokers and workers, so that two processes take little more than half its time.
+(Three take 11 minutes on two cores; joins of groups then take long.) What is slow to set up is set up once: the tests
+of a file stay together, so do all on the one node of Apache Kafka, and all that numba compiles for. The longest begin
+first, so that no process goes on long after the others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-PROCESSES = 3
+PROCESSES = 2
 """Of a whole run, where `-n` gives no other number."""
 GROUPS = {
     "demo": r"tests/test_packaging\.py::",
