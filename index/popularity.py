@@ -21,7 +21,7 @@ class Leaders:
         self._top: list[int] = []  # best first
         self._places: dict[int, int] = {}  # in it
         self._least = 0  # of the last one, when there is no room
-        self._told: dict[int, Codes] = {}  # what `best` answers, until the order changes
+        self._codes: Codes | None = None  # `_top` as an array; None: its order has changed since
 
     def best(self, heat: NDArray[np.int64], n: int) -> Codes:
         """The n best of those above 0, best first; read only. `heat`: of each item by its code."""
@@ -32,13 +32,12 @@ class Leaders:
             self._top = [code for _, code in ranked[: self._size]]
             self._places = {code: place for place, code in enumerate(self._top)}
             self._found = True
-            self._told.clear()
+            self._codes = None
             self._note_least(heat)
-        told = self._told.get(n)
-        if told is None:
-            told = self._told[n] = np.array(self._top[:n], np.int32)
-            told.flags.writeable = False
-        return told
+        if self._codes is None:
+            self._codes = np.array(self._top, np.int32)
+            self._codes.flags.writeable = False
+        return self._codes[:n]
 
     def grown(self, heat: NDArray[np.int64], codes: Iterable[int]) -> None:
         """To be told after items grew, of all that did since it was told last."""
@@ -48,11 +47,10 @@ class Leaders:
         near = {code for code in codes if heat.item(code) >= least}
         # The best first: whoever stands above one that is put in its place stands there by what it has now.
         for code in sorted(near, key=partial(self._rank, heat)):
-            self._told.clear()
             self._put(heat, code)
 
     def _put(self, heat: NDArray[np.int64], code: int) -> None:
-        top = self._top
+        top, self._codes = self._top, None
         place = self._places.get(code)
         if place is None:
             place = len(top)

@@ -27,7 +27,8 @@ def keep_to(core: int | None) -> None:
     allowed = os.sched_getaffinity(0)
     if core not in allowed:
         raise InputError(
-            f"core {core}: expected one that this process may run on: {', '.join(map(str, sorted(allowed)))}"
+            f"core {core}: expected one that this process may run on, of {', '.join(map(str, sorted(allowed)))};"
+            " set BEFOREHAND_WORKER__CORE to one of them, or leave it out"
         )
     for thread in os.listdir(_THREADS):
         with suppress(ProcessLookupError):  # it has ended

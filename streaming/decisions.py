@@ -277,9 +277,8 @@ def _record(
     scores = [offer.score for offer in offers]
     if grounds.recalibration is not None and ranking is not None and ranking.calibrated:
         scores = [grounds.recalibration.offers.apply_one(score) for score in scores]
-    held = grounds.rules.holdout_percent > 0 and (
-        grounds.pseudonyms.percent(user or moment.event.session) < grounds.rules.holdout_percent
-    )
+    share = grounds.rules.holdout_percent  # 0: nobody is held out, and nothing has to be hashed
+    held_out = share > 0 and grounds.pseudonyms.percent(user or moment.event.session) < share
     return Prediction(
         prediction_id=prediction_id(moment.event, trigger, moment.time),
         session_id=moment.event.session,
@@ -295,7 +294,7 @@ def _record(
         model=shop.model,
         index=IndexVersion(snapshot=shop.snapshot, learned=shop.learned),
         level=ranking.level if ranking is not None else "full",
-        arm="holdout" if held else "treatment",
+        arm="holdout" if held_out else "treatment",
         event_time=moment.time,
         made_at=moment.time if grounds.now is None else grounds.now,
         expires_at=moment.time + grounds.settings.triggers.horizon_ms,

@@ -92,8 +92,7 @@ class Graph:
             ValueError: a fact has another head, or there is no such source.
         """
         # Words that many facts have in common are one object each: two facts are compared without reading them.
-        shared = (Fact(fact.head, intern(fact.relation), intern(fact.tail)) for fact in facts)
-        told = tuple(dict.fromkeys(shared))
+        told = tuple(dict.fromkeys(Fact(whose, intern(relation), intern(tail)) for whose, relation, tail in facts))
         if wrong := [fact for fact in told if fact.head != head]:
             raise ValueError(f"{wrong[0]}: expected facts of {head!r}")
         if source not in SOURCES:

@@ -122,9 +122,9 @@ class Bench:
         )
         with Ground(options.brokers, options.nodes) as ground:
             report.broker = ground.broker.kind
-            report.core = self._settings(ground, "").worker.core
             for number in range(len(options.items) if options.shop is None else 1):
                 with self._stand(ground, number) as stand:
+                    report.core = stand.settings.worker.core
                     report.sizes.append(uvloop.run(self._measured(ground, stand)))
             if options.references:
                 report.references = uvloop.run(self._references(ground))

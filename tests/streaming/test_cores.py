@@ -38,7 +38,7 @@ def test_all_threads_keep_to_the_core() -> None:
 
 def test_a_core_that_is_not_there_is_refused_by_name_and_none_is_no_order() -> None:
     before = os.sched_getaffinity(0)
-    with pytest.raises(InputError, match=r"core 4096: expected one that this process may run on: \d"):
+    with pytest.raises(InputError, match=r"core 4096: expected one that this process may run on, of \d"):
         cores.keep_to(4096)
     cores.keep_to(None)
     assert os.sched_getaffinity(0) == before
