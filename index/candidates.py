@@ -39,7 +39,9 @@ def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
     >>> joined.codes, joined.parts[0], joined.evidence[:, 2]
     (array([2, 4, 7], dtype=int32), array([0.25, 0.75, 0.  ]), array([ 1, -1], dtype=int32))
     """
-    return Joined(*_joined(*one, *other, more, width))
+    keys = _keys(one.codes, other.codes, more)
+    keys.sort()  # by numpy, which is several times as fast as a sort that numba compiles
+    return Joined(*_joined(keys, *one, *other, width))
 
 
 def complete(parts: Column, cosines: Column, priors: Column) -> tuple[float, float, float]:
@@ -85,12 +87,8 @@ def numbers_of(
 
 
 @njit
-def _joined(
-    codes: Codes, scores: Column, evidence: Codes,
-    other_codes: Codes, other_scores: Column, other_evidence: Codes,
-    more: Codes, width: int,
-) -> tuple[Codes, Column, Evidence]:  # fmt: skip
-    # Each as one number, its code above its place among all of them: sorted, equal items stand together.
+def _keys(codes: Codes, other_codes: Codes, more: Codes) -> NDArray[np.int64]:
+    """Each as one number, its code above its place among all of them: sorted, equal items stand together."""
     first, second = len(codes), len(codes) + len(other_codes)
     keys = np.empty(second + len(more), np.int64)
     for at in range(len(keys)):
@@ -101,7 +99,17 @@ def _joined(
         else:
             code = more[at - second]
         keys[at] = np.int64(code) << 32 | at
-    keys.sort()
+    return keys
+
+
+@njit
+def _joined(
+    keys: NDArray[np.int64],
+    codes: Codes, scores: Column, evidence: Codes,
+    other_codes: Codes, other_scores: Column, other_evidence: Codes,
+    width: int,
+) -> tuple[Codes, Column, Evidence]:  # fmt: skip
+    first, second = len(codes), len(codes) + len(other_codes)
     found, count = np.empty(len(keys), np.int32), 0
     for key in keys:
         if count == 0 or found[count - 1] != key >> 32:

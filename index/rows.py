@@ -70,6 +70,27 @@ def crossed(ones: Vectors, others: Vectors, width: int) -> Vectors:
 
 
 @njit
+def nearest(ones: Vectors, codes: Codes, others: Vectors, their_codes: Codes, least: float) -> NDArray[np.int64]:
+    """Of each of these rows the place of the one among those with which it has the greatest inner product, the first of
+    equals, (ones,); -1: none has `least`. A row is passed over that has the same code.
+
+    Args:
+        ones, others: (n, width), (m, width)
+        codes, their_codes: (n,), (m,)
+    """
+    found = np.full(len(ones), -1, np.int64)
+    for place in range(len(ones)):
+        most = np.float64(least)
+        for at in range(len(others)):
+            if codes[place] == their_codes[at]:
+                continue
+            product = np.float64(_inner(ones[place], others[at]))
+            if product > most or (found[place] < 0 and product == most):
+                found[place], most = at, product
+    return found
+
+
+@njit
 def products(
     main: Vectors,
     home: Codes,

@@ -14,7 +14,7 @@ from streaming.sessions import SessionState
 
 logger = logging.getLogger(__name__)
 
-STEP_EVENTS = 16
+STEP_EVENTS = 32
 """Events of one step: a bound on how long what else asks for the model's thread waits, such as a new item."""
 CROWDED = 4
 """So many times the events of a batch, and of a step, where popularity alone has its say: there an event costs the

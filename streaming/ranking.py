@@ -110,6 +110,11 @@ class Candidate(NamedTuple):
     pair: int = -1
     alike: int = -1
     """The items of the history, by number, that `counts` and `neighbours` owe most to; -1: none."""
+    code: int = -1
+    """Its number; -1: it has none."""
+
+
+_candidate = Candidate._make  # a third of the way that keywords and defaults take
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,12 @@ class Scored:
     def at(self, places: Places) -> list[Candidate]:
         """The candidates that stand there."""
         numbers, evidence = numbers_of(places, self.scores, self.z, self.parts, self.evidence)
-        ids = self.vocabulary.ids(self.codes[places])
-        told = zip(ids, numbers.tolist(), evidence.tolist(), strict=True)
-        return [Candidate(item_id, score, z, tuple(parts), *cited) for item_id, (score, z, *parts), cited in told]
+        codes: list[int] = self.codes[places].tolist()
+        told = zip(codes, self.vocabulary.ids(codes), numbers.tolist(), evidence.tolist(), strict=True)
+        return [
+            _candidate((item_id, score, z, tuple(parts), *cited, code))
+            for code, item_id, (score, z, *parts), cited in told
+        ]
 
     def __iter__(self) -> Iterator[Candidate]:
         """Best first."""
@@ -309,7 +317,7 @@ def select(
     leading = None
     if lead is not None:
         code, item = shop.vocabulary.code(lead), shop.items.get(lead)
-        leads = candidates.at(np.flatnonzero(codes == code)) or [Candidate(lead, 0.0)]
+        leads = candidates.at(np.flatnonzero(codes == code)) or [Candidate(lead, 0.0, code=code)]
         if item is None or was_bought(state, lead) or not sellable(item):
             return Selection([], leads, leads[0], 0.0)
         if any(bloom.contains(each, lead) for each in sets):

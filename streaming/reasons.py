@@ -17,7 +17,7 @@ import numpy as np
 
 from encoders.graph.adjacency import Around
 from encoders.graph.facts import YES, Fact, label, relation_words
-from index.rows import crossed
+from index.rows import nearest
 from streaming.items import Shop, Words
 from streaming.ranking import Candidate, Common
 from streaming.records import Reason
@@ -110,25 +110,22 @@ class _Seen:
                 break
         places = list(things.values())
         steps, count = [self.steps[place] for place in places], len(places)
-        ids = [offer.item_id for offer in self._offers]
         met = [-1 if step.number == _SEARCH else vocabulary.code(step.subject) for step in steps]
-        codes = np.array([*met, *map(vocabulary.code, ids)], np.int32)
+        codes = np.array([*met, *[offer.code for offer in self._offers]], np.int32)
         rows = shop.index.vectors(codes, shop.layout.text)  # (steps + offers, text dimension)
         if worded := [at for at, place in enumerate(places) if self._words[place]]:
             words = tuple(self._words[places[at]] for at in worded)
             rows[worded] = shop.vectors_of([steps[at] for at in worded], words)[1][:, : shop.layout.text]
-        cosines = crossed(rows[count:], rows[:count], shop.layout.text)  # (offers, steps)
-        cosines[codes[count:, None] == codes[:count]] = 0.0
-        most = zip(ids, cosines.argmax(axis=1).tolist(), cosines.max(axis=1).tolist(), strict=True)
-        return {item_id: places[at] if cosine >= NEAR else -1 for item_id, at, cosine in most}
+        found = nearest(rows[count:], codes[count:], rows[:count], codes[:count], NEAR)  # (offers,)
+        places.append(-1)  # where none is found
+        return {offer.item_id: places[at] for offer, at in zip(self._offers, found.tolist(), strict=True)}
 
     @cached_property
     def popular(self) -> set[str]:
         """Those of the offers that may be called so."""
-        ids = [offer.item_id for offer in self._offers]
-        codes, counts = self._shop.vocabulary.codes(ids), self._shop.counts
+        codes, counts = np.array([offer.code for offer in self._offers], np.int32), self._shop.counts
         popular = (counts.prior(codes) >= POPULAR) & (counts.seen(codes) >= VISITORS)
-        return {item_id for item_id, so in zip(ids, popular.tolist(), strict=True) if so}
+        return {offer.item_id for offer, so in zip(self._offers, popular.tolist(), strict=True) if so}
 
     def cite(self, code: _Cited, place: int) -> Reason:
         """The reason that names this step and nothing else."""
@@ -198,7 +195,7 @@ def _paired(
     code: Literal["together", "neighbours"], evidence: int, offer: Candidate, seen: _Seen, shop: Shop
 ) -> Reason | None:
     """The pair of an item of the session, by number, and the offer; popularity where that is all it comes to."""
-    pair = shop.counts.first_pair([evidence], shop.vocabulary.code(offer.item_id), visitors=VISITORS)
+    pair = shop.counts.first_pair([evidence], offer.code, visitors=VISITORS)
     if pair is None:
         return None
     return _popular(offer, seen, shop) if pair.lift < LIFT else _cited(code, evidence, seen, shop)
@@ -218,7 +215,7 @@ def _borrowed(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     place = seen.items.get(cited)
     if place is None:
         return None
-    for like, alike in shop.lenders(shop.vocabulary.code(offer.item_id)):
+    for like, alike in shop.lenders(offer.code):
         if alike >= NEAR and shop.counts.first_pair([offer.pair], like, visitors=VISITORS) is not None:
             lender = shop.vocabulary.id(like)
             sentence = say("cold", seen.thing(place), like=_name(lender, shop))
@@ -272,8 +269,7 @@ def _way(path: Sequence[Fact], ends: tuple[str, str], shop: Shop) -> str:
 
 def _behaviour(offer: Candidate, seen: _Seen, shop: Shop) -> Reason | None:
     """An item of the session that in fact met the offer: what is alike in use mostly did."""
-    code = shop.vocabulary.code(offer.item_id)
-    pair = shop.counts.first_pair(seen.codes, code, visitors=VISITORS, lift=LIFT)
+    pair = shop.counts.first_pair(seen.codes, offer.code, visitors=VISITORS, lift=LIFT)
     return None if pair is None else _cited("together", seen.codes[pair.place], seen, shop)
 
 

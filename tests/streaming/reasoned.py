@@ -19,7 +19,7 @@ def offer(shop: Shop, item_id: str, *, pair: str = "", alike: str = "", **parts:
     """A candidate with these parts, each weighed; `pair` and `alike`: what counts and neighbours owe most to."""
     weighed = tuple(parts.get(part, 0.0) for part in PARTS)
     z = sum(weighed)
-    return Candidate(item_id, z, z, weighed, shop.vocabulary.code(pair), shop.vocabulary.code(alike))
+    return Candidate(item_id, z, z, weighed, *(shop.vocabulary.code(each) for each in (pair, alike, item_id)))
 
 
 def reason(shop: Shop, candidate: Candidate, history: tuple[Step, ...]) -> Reason | None:

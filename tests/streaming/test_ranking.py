@@ -117,6 +117,7 @@ def test_a_score_is_the_exact_sum_of_its_parts_and_all_that_is_ranked_follows_fr
         assert each.z == round(math.fsum(each.parts), 9)
         assert each.score == pytest.approx(1 - math.exp(-each.z), abs=1e-12)
         assert all(0 <= part <= weight for part, weight in zip(each.parts, weights, strict=True))
+        assert each.code == FITTED.vocabulary.code(each.item_id)
     order = [(-each.z, each.item_id) for each in candidates]
     assert order == sorted(order)
 

@@ -194,6 +194,7 @@ def test_the_item_that_gave_the_occasion_comes_first_be_it_in_the_cart_or_in_the
         assert ids(choose(state_after((kind, "mug-1")), "pot-1 mug-1 saw-1", lead="mug-1").offers) == ["mug-1", "pot-1"]
     unranked = choose(FRESH, "pot-1 saw-1", lead="mug-1").offers
     assert [(each.item_id, each.score) for each in unranked] == [("mug-1", 0.0), ("pot-1", 0.9)]
+    assert unranked[0].code == stocked().vocabulary.code("mug-1") >= 0
 
 
 def test_where_the_item_that_gave_the_occasion_may_not_be_offered_nothing_is() -> None:
