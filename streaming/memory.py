@@ -10,6 +10,8 @@ from collections.abc import Mapping
 COLLECT_EVERY = 20_000, 20, 50
 """Objects made after which the youngest are looked through for cycles, of which hardly any are made; Python: 700. The
 other two: how often one generation is looked through before the next is, too."""
+YOUNG = 2_000
+"""The same once a worker has settled: its threads stop for as long as the collector looks, some us an object."""
 LARGE = 1 << 20
 """Bytes from which a block is a mapping of its own."""
 LARGEST = 32 << 20
@@ -47,6 +49,18 @@ def collect_rarely() -> None:
 
 
 def settle() -> None:
-    """Once all is loaded: what is there stays, so that the collector need not look at it again."""
+    """Once all is loaded: what is there stays, and so does what outlives one look of the collector, which need not look
+    at either again. Sessions and what is learned are objects by the hundred thousand, and for a look through them a
+    worker would stop for half a second. What is freed when nobody holds it any more, as nearly all, is freed as before;
+    a cycle is if it is dead by the first look, after some `YOUNG` objects more."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG, *COLLECT_EVERY[1:])
+    if _stays not in gc.callbacks:
+        gc.callbacks.append(_stays)
+
+
+def _stays(phase: str, _info: Mapping[str, int]) -> None:
+    """Called by the collector."""
+    if phase == "stop":
+        gc.freeze()

@@ -26,7 +26,7 @@ _OVERHEAD = 80
 """Bytes of a record's own, at most."""
 
 
-class Sealed(Struct, array_like=True):
+class Sealed(Struct, array_like=True, gc=False):
     """A record that is to be delivered; its header is the schema version."""
 
     topic: str

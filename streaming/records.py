@@ -69,7 +69,7 @@ CLICK_KINDS = frozenset({"click", "cart_add", "cart_remove", "purchase", "impres
 BROWSE_KINDS = frozenset({"view", "search", "exit"})
 
 
-class Record(Struct, omit_defaults=True, tag_field="v", tag=VERSION):
+class Record(Struct, omit_defaults=True, tag_field="v", tag=VERSION, gc=False):
     """What all records share: `v`, the schema version, is always written, and checked where it is read."""
 
 
@@ -146,7 +146,7 @@ class Item(Record, kw_only=True):
     """Whether it may be offered."""
 
 
-class Fact(Struct, omit_defaults=True):
+class Fact(Struct, omit_defaults=True, gc=False):
     """One edge of the knowledge graph; the head is its record's."""
 
     relation: Id
@@ -186,7 +186,7 @@ class Control(Record, kw_only=True):
 
 
 # ---------------------------------------------------------------------------------------- internal
-class Transition(Struct, array_like=True):
+class Transition(Struct, array_like=True, gc=False):
     """What one event taught, at one source offset. Earlier writers end with `kind`."""
 
     offset: int
@@ -220,7 +220,7 @@ class Learned(Record, kw_only=True):
 
 
 # ---------------------------------------------------------------------------------------- outputs
-class Reason(Struct, omit_defaults=True):
+class Reason(Struct, omit_defaults=True, gc=False):
     """Why an item is offered: a code for machines, the evidence, a sentence for people."""
 
     code: Literal["near", "together", "neighbours", "fact", "path", "popular", "cold", "price_drop", "back_in_stock"]
@@ -244,7 +244,7 @@ class Reason(Struct, omit_defaults=True):
     """With them: what it costs now."""
 
 
-class Offer(Struct, omit_defaults=True):
+class Offer(Struct, omit_defaults=True, gc=False):
     """One ranked item of a prediction."""
 
     item_id: str
@@ -255,7 +255,7 @@ class Offer(Struct, omit_defaults=True):
     """The strongest first."""
 
 
-class Intent(Struct, omit_defaults=True):
+class Intent(Struct, omit_defaults=True, gc=False):
     """What the visitor is about to do; a prediction has it once a model gives it."""
 
     purchase: Finite | None = None
@@ -264,7 +264,7 @@ class Intent(Struct, omit_defaults=True):
     """Probability that the visitor leaves now."""
 
 
-class IndexVersion(Struct, omit_defaults=True):
+class IndexVersion(Struct, omit_defaults=True, gc=False):
     """Which knowledge made a prediction."""
 
     snapshot: str
@@ -324,7 +324,7 @@ class Suppressed(Record, kw_only=True):
     """The rule's reason in words."""
 
 
-class Became(Struct, omit_defaults=True):
+class Became(Struct, omit_defaults=True, gc=False):
     """What a visitor did afterwards with what they were sent: offers taken up, by kind of event."""
 
     view: Count = 0
@@ -337,7 +337,7 @@ class Became(Struct, omit_defaults=True):
     """Bought."""
 
 
-class Outcome(Struct, omit_defaults=True):
+class Outcome(Struct, omit_defaults=True, gc=False):
     """What became of one prediction: events on its items, by kind, each up to 15. An event that names a prediction
     (`prediction_id`) counts for that one, another for the one that was live and had its item."""
 

@@ -55,7 +55,7 @@ _TAKEN_BITS = 4
 _TAKEN = 2**_TAKEN_BITS - 1
 
 
-class Said(Struct, array_like=True, frozen=True):
+class Said(Struct, array_like=True, frozen=True, gc=False):
     """All that is kept. Times are ms since the epoch; 0 is never."""
 
     predictions: bytes = b""

@@ -60,7 +60,7 @@ Order = tuple[int, int, int]
 """(time, topic, offset): the one order of a session's events."""
 
 
-class Step(Struct, array_like=True, frozen=True):
+class Step(Struct, array_like=True, frozen=True, gc=False):
     """One event of the history."""
 
     time: int

@@ -42,6 +42,31 @@ for step in range(21):
     del blocks
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+SETTLED = """
+import gc, weakref
+from streaming.memory import YOUNG, settle
+
+class Node:
+    pass
+
+settle()
+settle()
+assert gc.callbacks.count(gc.callbacks[-1]) == 1
+kept, looks = [], []
+gc.callbacks.insert(0, lambda phase, info: looks.append((phase, info["generation"], len(gc.get_objects()))))
+frozen = gc.get_freeze_count()
+for _ in range(50 * YOUNG):
+    kept.append([])
+    ring = Node()
+    ring.ring, dead = ring, weakref.ref(ring)
+assert {generation for _, generation, _ in looks} == {0}, looks
+assert len(looks) >= 60
+assert max(size for _, _, size in looks) < 3 * YOUNG  # what an earlier look let stay is not looked at again
+assert gc.get_freeze_count() > frozen + 45 * YOUNG
+del ring
+gc.collect()
+assert dead() is None
+"""
 GLIBC = pytest.mark.skipif(getattr(ctypes.CDLL(None), "gnu_get_libc_version", None) is None, reason="needs glibc")
 
 
@@ -62,3 +87,7 @@ def test_what_a_step_frees_is_there_for_the_next() -> None:
         done = subprocess.run([sys.executable, "-c", STEPS, whose], capture_output=True, text=True, check=True)
         asked[whose] = int(done.stdout)
     assert asked["ours"] < 1000 < 100_000 < asked["glibc's"]  # pages of 4 KB
+
+
+def test_a_worker_that_has_settled_looks_at_an_object_once_and_never_at_all_of_them() -> None:
+    subprocess.run([sys.executable, "-c", SETTLED], check=True)
