@@ -40,7 +40,7 @@ def join(one: Together, other: Together, more: Codes, width: int) -> Joined:
     (array([2, 4, 7], dtype=int32), array([0.25, 0.75, 0.  ]), array([ 1, -1], dtype=int32))
     """
     keys = _keys(one.codes, other.codes, more)
-    keys.sort()  # by numpy, which is several times as fast as a sort that numba compiles
+    keys.sort()  # by numpy: with a sort that numba compiles a join of 390 takes 17 us, not 7
     return Joined(*_joined(keys, *one, *other, width))
 
 

@@ -115,8 +115,6 @@ class Inverted:
         self.probes = probes
         self.emphasis = emphasis
         self.index = index
-        # What is asked or set through SWIG takes microseconds.
-        self._lists, self._rows, self._visited = int(index.nlist), int(index.ntotal), int(index.nprobe)
         self._centres = index.quantizer.reconstruct_n(0, index.nlist)  # (lists, padded dimension)
         self._faiss = faiss()
         self._threads = threads
@@ -124,17 +122,16 @@ class Inverted:
     def search(self, queries: Vectors, fetch: int, effort: int = 0) -> tuple[Vectors, Rows]:
         self._faiss.omp_set_num_threads(self._threads)
         probes = self.probes_at(effort)
-        if fetch == self._rows and probes == self._lists:  # the least of them FAISS would leave out
+        if fetch == self.index.ntotal and probes == self.index.nlist:  # the least of them FAISS would leave out
             return np.zeros((len(queries), fetch), np.float32), np.tile(np.arange(fetch), (len(queries), 1))
-        if probes != self._visited:
-            self.index.nprobe = self._visited = probes
+        self.index.nprobe = probes
         asked, lists, near = visits(queries, self.emphasis, self._centres, probes)
         scores, rows = self.index.search_preassigned(asked, fetch, lists, near)
         return scores, rows
 
     def probes_at(self, effort: int) -> int:
         """Lists visited at this effort."""
-        return min(self._lists, self.probes << (2 * effort))
+        return min(int(self.index.nlist), self.probes << (2 * effort))
 
 
 class OnGpu:

@@ -80,12 +80,10 @@ def nearest(ones: Vectors, codes: Codes, others: Vectors, their_codes: Codes, le
     """
     found = np.full(len(ones), -1, np.int64)
     for place in range(len(ones)):
-        most = np.float64(least)
+        most = -np.inf
         for at in range(len(others)):
-            if codes[place] == their_codes[at]:
-                continue
             product = np.float64(_inner(ones[place], others[at]))
-            if product > most or (found[place] < 0 and product == most):
+            if product >= least and product > most and codes[place] != their_codes[at]:
                 found[place], most = at, product
     return found
 

@@ -55,7 +55,7 @@ def settle() -> None:
     a cycle is if it is dead by the first look, after some `YOUNG` objects more."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, *COLLECT_EVERY[1:])
+    gc.set_threshold(YOUNG)
     if _stays not in gc.callbacks:
         gc.callbacks.append(_stays)
 

@@ -114,9 +114,6 @@ class Candidate(NamedTuple):
     """Its number; -1: it has none."""
 
 
-_candidate = Candidate._make  # a third of the way that keywords and defaults take
-
-
 @dataclass(frozen=True)
 class Scored:
     """Candidates as columns, in no order of their own. Of some 300 a few dozen are looked at, and ten are offered."""
@@ -141,8 +138,8 @@ class Scored:
         codes: list[int] = self.codes[places].tolist()
         told = zip(codes, self.vocabulary.ids(codes), numbers.tolist(), evidence.tolist(), strict=True)
         return [
-            _candidate((item_id, score, z, tuple(parts), *cited, code))
-            for code, item_id, (score, z, *parts), cited in told
+            Candidate(item_id, score, z, tuple(parts), pair, alike, code)
+            for code, item_id, (score, z, *parts), (pair, alike) in told
         ]
 
     def __iter__(self) -> Iterator[Candidate]:
