@@ -77,6 +77,8 @@ RANKING = RankingSettings(text=0.07, graph=0.06, behaviour=0.05, prior=0.02)
 """So that of the reasons given a fair share is of each kind; those of facts cost most."""
 LEAST = 1e-6
 """Weight of neighbours where a model gives them none."""
+DECISIONS: Any = decisions
+"""The module, whose function for reasons is timed from here."""
 RULES = RuleSettings(quiet_ms=0, trigger_cooldown_ms=0, item_cooldown_ms=0, min_gain=0, daily_cap=1_000_000)
 """No throttle."""
 
@@ -173,7 +175,7 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     settings = Settings(no_pseudonyms=True, rules=RULES)
     engine = Engine(settings, shop, shop.encoder, Pseudonyms(None), load.ranking)
     states: dict[str, SessionState] = {}
-    costs, explain = Costs(), decisions.explain
+    costs, explain = Costs(), DECISIONS.explain
     if split:
         _split(engine, costs)
     learn, steps = 0, []
@@ -189,7 +191,7 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
         )
         for decision in decided:
             _count(decision, costs)
-    decisions.explain = explain
+    DECISIONS.explain = explain
     for part in (costs.stages, costs.within):
         part.update({name: total / 1000 / len(load.events) for name, total in part.items()})
     costs.step, costs.learn = sum(steps) / 1000 / len(load.events), learn / 1000 / len(load.events)
@@ -220,7 +222,7 @@ def _split(engine: Engine, costs: Costs) -> None:
     shop: Any = engine.shop
     shop.counts.together = timed("counts", shop.counts.together)
     shop.knn.scores = timed("neighbours", shop.knn.scores)
-    decisions.explain = timed("reasons", decisions.explain)
+    DECISIONS.explain = timed("reasons", DECISIONS.explain)
 
 
 def _count(decision: Decision, costs: Costs) -> None:

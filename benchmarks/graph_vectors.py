@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from encoders.graph.choosing import DECAY, Scores, Validation, judge, mean_recip
 from encoders.graph.facts import Fact, behaviour_facts, table_facts
 from encoders.graph.kge import KgeSettings, fit_kge
 from encoders.graph.svd import fit_svd
+from encoders.graph.vectors import GraphVectors
 from index.cooccurrence import CoOccurrence
 from index.vocabulary import Vocabulary
 from streaming.evaluation.nearest_text import text_vectors
@@ -33,7 +35,7 @@ from streaming.text_encoder import text_encoder
 
 TEXT = 0.8
 """Weight of the texts' cosine beside co-occurrence of which the best is 1."""
-FITS = {
+FITS: dict[str, Callable[[Mapping[str, Sequence[Fact]], Sequence[Fact]], GraphVectors]] = {
     "svd": lambda facts, _others: fit_svd(facts),
     "untrained": lambda facts, others: fit_kge(facts, others, KgeSettings(most=1)),
     "kge": lambda facts, others: fit_kge(facts, others),
@@ -53,8 +55,8 @@ def main() -> None:
     vocabulary = Vocabulary(items["item_id"])
     counts = CoOccurrence.fit(vocabulary, past["session_id"], past["item_id"], past["time"], past["user_id"])
     graph = Graph()
-    for row in items.select("item_id", "brand", "category", "attributes").iter_rows():
-        graph.upsert_item(*row[:3], json.loads(row[3]) if row[3] else None)
+    for item_id, brand, category, attributes in items.select("item_id", "brand", "category", "attributes").iter_rows():
+        graph.upsert_item(item_id, brand, category, json.loads(attributes) if attributes else None)
     graph.extend(table_facts(facts, given.relations), "knowledge")
     with text_encoder(Settings.from_environment()) as encoder:
         texts = text_vectors(past_of(events, items, facts, folder.info, encoder), vocabulary)
@@ -88,7 +90,7 @@ def asked(
     def base(start: int, end: int) -> Scores:
         scores = np.zeros((end - start, len(vocabulary)), dtype=np.float32)
         for row, history in zip(scores, histories[start:end], strict=True):
-            weights = DECAY ** np.arange(len(history))[::-1]
+            weights = DECAY ** np.arange(len(history), dtype=np.float64)[::-1]
             found = counts.together(history, weights, len(vocabulary))
             row[found.codes] = found.scores / max(found.scores.max(initial=0), 1e-12)
             pooled = weights @ texts[history]

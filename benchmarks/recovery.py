@@ -31,7 +31,6 @@ from streaming import codec, connections, topics
 from streaming.bench import worker
 from streaming.bench.generated import GeneratedShop
 from streaming.bench.ground import Ground
-from streaming.bench.run import RULES
 from streaming.engine import Engine
 from streaming.errors import BeforehandError
 from streaming.intake import Event, Source
@@ -139,7 +138,7 @@ def settings_of(ground: Ground, shop: GeneratedShop, prefix: str) -> Settings:
         broker=BrokerSettings(fence=fence, session_timeout_s=6, heartbeat_s=1, request_timeout_s=40),
         topics=TopicSettings(prefix=prefix, partitions=PARTITIONS, replication=1),
         encoder=EncoderSettings(model="dummy"),
-        rules=RULES,
+        rules=worker.NO_THROTTLE,
         worker=WorkerSettings(
             id="w0", data_dir=ground.folder / prefix, model=shop.folder.resolve(), port=0, session_idle_ms=86_400_000
         ),

@@ -16,7 +16,7 @@ import time
 from itertools import count, product
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,7 @@ TOKENS = (16, 32, 128)
 ROUNDS = 30
 WORDS = ("tea", "red", "blue", "mug", "milk", "soap", "oil", "cream", "hair", "skin", "face", "body", "water", "rose")
 """Each is one token of BERT's vocabulary."""
-ENCODERS = ("float32", "int8")
+ENCODERS: tuple[Literal["float32", "int8"], ...] = ("float32", "int8")
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     given = parser.parse_args()
     settings = Settings.from_environment()
     kept = settings.encoder.cache_dir or settings.worker.data_dir / "vectors"
-    encoders = {
+    encoders: dict[str, TextEncoder] = {
         name: load_text_encoder(
             settings.encoder.model,
             device="cpu",

@@ -69,17 +69,19 @@ def shop(size: int) -> tuple[np.ndarray, np.ndarray]:
     chunks = []
     for begin in range(0, size, CHUNK):
         family = np.arange(begin, min(size, begin + CHUNK)) % families
-        blocks = [
+        text, graph, behaviour = (
             (middle[family] + NOISE * source.normal(size=(len(family), width)) / np.sqrt(width)).astype(np.float32)
             for middle, width in zip(middles, LAYOUT.widths, strict=False)
-        ]
-        blocks[2][source.random(len(family)) < 0.2] = 0
-        chunks.append(assemble(*blocks, None, source.random(len(family)) ** 4))
+        )
+        behaviour[source.random(len(family)) < 0.2] = 0
+        chunks.append(assemble(text, graph, behaviour, None, source.random(len(family)) ** 4))
     items = np.concatenate(chunks)
     seen = (
         source.integers(0, families, size=(ASKED, 1)) + families * source.integers(0, FAMILY - 1, (ASKED, 3))
     ) % size
-    pooled = sum(weight * items[seen[:, place], : LAYOUT.session] for place, weight in enumerate((1, 0.6, 0.36)))
+    pooled = np.zeros((ASKED, LAYOUT.session), dtype=np.float32)
+    for place, weight in enumerate((1, 0.6, 0.36)):
+        pooled += weight * items[seen[:, place], : LAYOUT.session]
     return items, query(normalised(pooled), WEIGHTS)
 
 
