@@ -46,9 +46,10 @@ from encoders.whitening import Whitening
 from index.model import Manifest, ModelFolder
 from index.table_fitting import fit_tables
 from index.tables import TableSettings
-from streaming import decisions, said
+from streaming import said
 from streaming.bench import generated
 from streaming.bench.generated import GeneratedShop
+from streaming.bench.worker import NO_THROTTLE
 from streaming.decisions import Decision
 from streaming.engine import Engine
 from streaming.intake import Event, Source
@@ -59,7 +60,7 @@ from streaming.provenance import machine, versions
 from streaming.ranking import RankingSettings
 from streaming.records import Item, Learned
 from streaming.sessions import SessionState
-from streaming.settings import RuleSettings, Settings
+from streaming.settings import Settings
 from streaming.shop import ShopFolder
 from streaming.text_encoder import text_encoder
 from streaming.topics import BROWSES, SOURCES
@@ -77,10 +78,6 @@ RANKING = RankingSettings(text=0.07, graph=0.06, behaviour=0.05, prior=0.02)
 """So that of the reasons given a fair share is of each kind; those of facts cost most."""
 LEAST = 1e-6
 """Weight of neighbours where a model gives them none."""
-DECISIONS: Any = decisions
-"""The module, whose function for reasons is timed from here."""
-RULES = RuleSettings(quiet_ms=0, trigger_cooldown_ms=0, item_cooldown_ms=0, min_gain=0, daily_cap=1_000_000)
-"""No throttle."""
 
 
 @dataclass(slots=True)
@@ -172,10 +169,10 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
     """
     shop = Shop.of(ModelFolder.load(load.model), load.texts)
     shop.upsert(load.catalogue)
-    settings = Settings(no_pseudonyms=True, rules=RULES)
+    settings = Settings(no_pseudonyms=True, rules=NO_THROTTLE)
     engine = Engine(settings, shop, shop.encoder, Pseudonyms(None), load.ranking)
     states: dict[str, SessionState] = {}
-    costs, explain = Costs(), DECISIONS.explain
+    costs = Costs()
     if split:
         _split(engine, costs)
     learn, steps = 0, []
@@ -191,7 +188,6 @@ def measure(load: Load, batch: int, *, split: bool = False) -> Costs:
         )
         for decision in decided:
             _count(decision, costs)
-    DECISIONS.explain = explain
     for part in (costs.stages, costs.within):
         part.update({name: total / 1000 / len(load.events) for name, total in part.items()})
     costs.step, costs.learn = sum(steps) / 1000 / len(load.events), learn / 1000 / len(load.events)
@@ -222,7 +218,6 @@ def _split(engine: Engine, costs: Costs) -> None:
     shop: Any = engine.shop
     shop.counts.together = timed("counts", shop.counts.together)
     shop.knn.scores = timed("neighbours", shop.knn.scores)
-    DECISIONS.explain = timed("reasons", DECISIONS.explain)
 
 
 def _count(decision: Decision, costs: Costs) -> None:
